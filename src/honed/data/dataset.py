@@ -1,0 +1,84 @@
+"""The typed data that the rest of the program works on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n examples, one task.
+
+    example_id : (n,) unique strings: the user's id column, or a hash of the input (`content_ids`).
+    inputs : n inputs of the task; for text tasks, n strings.
+    label : (n,) int64 indices into `label_names`; `UNLABELLED` where there is none.
+    group : (n,) strings; rows of one group are never split between folds.
+    label_names : the classes, sorted.
+    row : (n,) int64, 0-based row number in the user's file (to name rows in messages).
+    """
+
+    example_id: npt.NDArray[np.str_]
+    inputs: list[Any]
+    label: npt.NDArray[np.int64]
+    group: npt.NDArray[np.str_]
+    label_names: tuple[str, ...]
+    row: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the rows (id, input, label name, group), whatever their order."""
+        rows = sorted(
+            hashlib.sha256(
+                "\x1f".join(
+                    (
+                        str(self.example_id[i]),
+                        str(self.inputs[i]),
+                        self.label_names[self.label[i]] if self.label[i] >= 0 else "",
+                        str(self.group[i]),
+                    )
+                ).encode("utf-8", "surrogatepass")
+            ).hexdigest()
+            for i in range(len(self))
+        )
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+    def take(self, index: npt.ArrayLike) -> Dataset:
+        """The rows of `index` (positions), in that order, with the same label names."""
+        idx = np.asarray(index, dtype=np.int64)
+        return Dataset(
+            example_id=self.example_id[idx],
+            inputs=[self.inputs[i] for i in idx],
+            label=self.label[idx],
+            group=self.group[idx],
+            label_names=self.label_names,
+            row=self.row[idx],
+        )
+
+
+def content_ids(inputs: Sequence[str], label: Sequence[str] | None = None) -> list[str]:
+    """Ids that depend on the rows' content alone, so that the order of the rows changes nothing.
+
+    The first 16 hex digits of sha256(input); rows with the same input get `-1`, `-2`, ... in the order of
+    their labels (rows equal in both are interchangeable).
+    """
+    digest = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in inputs]
+    order = sorted(range(len(digest)), key=lambda i: (digest[i], "" if label is None else label[i]))
+    ids = list(digest)
+    seen = 0
+    for before, i in zip([-1, *order], order, strict=False):
+        seen = seen + 1 if before >= 0 and digest[before] == digest[i] else 0
+        if seen:
+            ids[i] = f"{digest[i]}-{seen}"
+    return ids
