@@ -40,6 +40,10 @@ class Emitter:
         self._listeners = list(listeners)
         self.timings_s: dict[str, float] = {}
 
+    def listen(self, listener: Listener) -> None:
+        """Add a listener; it hears what happens from now on."""
+        self._listeners.append(listener)
+
     def emit(self, kind: str, message: str = "", **fields: Any) -> None:
         """Send one event."""
         event = Event(kind, message, fields)

@@ -1,0 +1,186 @@
+"""One typed object configures a run: defaults, then YAML, then flags, and nothing else.
+
+The docstring under each field is the help of its flag.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from honed.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Everything that decides a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    data: str = ""
+    """CSV, JSONL or Parquet file, or the name of a `datasets` dataset"""
+    text: str | None = None
+    """column that holds the text (default: the obvious one)"""
+    label: str | None = None
+    """column that holds the class (default: the obvious one)"""
+    group: str | None = None
+    """column whose equal values must never be split between folds: patient, document, customer; '' switches it off"""
+    id: str | None = None
+    """column with a unique id a row (default: an id column, else a hash of the content)"""
+    template: str | None = None
+    """joins columns to one text, e.g. '{title}\\n{body}'"""
+    test_file: str | None = None
+    """a test file of your own: rows that stand in both are reported"""
+    base: str = "minilm"
+    """base model: a name of `honed bases`, a local folder, or a hub id"""
+    revision: str | None = None
+    """branch, tag or commit of a hub base"""
+    task: Literal["text_classification"] = "text_classification"
+    """what the specialist does"""
+    method: str = "lora"
+    """how the base is adapted"""
+    method_options: dict[str, Any] = Field(default_factory=dict)
+    """options of the method"""
+    head: Literal["mean", "native"] = "mean"
+    """mean: linear layer on the mean of the last hidden state; native: the model class's own head"""
+    depth: int | Literal["auto", "all"] = "auto"
+    """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
+    max_tokens: int = Field(128, ge=4, le=1_000_000)
+    """texts are cut after this many tokens"""
+    folds: int = Field(5, ge=2, le=50)
+    """folds of the cross-validation"""
+    holdout_frac: float = Field(0.15, gt=0, lt=0.9)
+    """share of the rows that is locked until the gate"""
+    stop_frac: float = Field(0.1, ge=0, lt=0.5)
+    """share of a fold's training rows that decides when it stops; 0 trains all epochs"""
+    epochs: int = Field(8, ge=1, le=1000)
+    """passes over the training rows, at most"""
+    patience: int = Field(2, ge=1)
+    """a fold stops after this many epochs without a better stop loss"""
+    batch_size: int = Field(16, ge=1, le=65536)
+    """rows a step and fold"""
+    learning_rate: float = Field(1e-3, gt=0, lt=10)
+    """peak learning rate of the adapter (AdamW)"""
+    head_learning_rate: float = Field(1e-2, gt=0, lt=10)
+    """peak learning rate of the head"""
+    weight_decay: float = Field(0.01, ge=0, lt=10)
+    """AdamW's decoupled weight decay"""
+    warmup_frac: float = Field(0.1, ge=0, lt=1)
+    """share of the steps in which the rate rises, before it falls to zero"""
+    clip_norm: float = Field(1.0, gt=0)
+    """largest gradient norm of a slot"""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """of the split, the order of the rows and the start of the adapters"""
+    metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "auroc"] = "macro_f1"
+    """on which the specialist must beat the small baselines"""
+    require: tuple[str, ...] = ()
+    """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8'; repeat for more"""
+    level: float = Field(0.95, ge=0.5, lt=1)
+    """confidence level of every interval"""
+    gate: bool = True
+    """open the locked holdout at the end; --no-gate leaves it shut while you explore"""
+    keep_texts: bool = True
+    """keep the texts in the run folder, so that the report can show the worst mistakes"""
+    cache_frac: float = Field(0.5, ge=0, le=1)
+    """share of the free memory that the trunk cache may take before it moves to disk"""
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """number format of the base (adapters stay in float32 or better)"""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto"""
+    out: str | None = None
+    """the run folder (default: runs/NAME-N)"""
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _depth_from_text(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.strip().isdigit() else value
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything but where the run is written."""
+        fields = self.model_dump(mode="json", exclude={"out"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def make_config(values: Mapping[str, Any]) -> Config:
+    """A checked configuration.
+
+    Raises ConfigError that lists *all* faults, each with its flag and, for an unknown name, the nearest one.
+    """
+    from honed.methods.base import get_method
+
+    faults = []
+    try:
+        config = Config(**dict(values))
+    except ValidationError as error:
+        for item in error.errors():
+            name = str(item["loc"][0])
+            if item["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(name, Config.model_fields, n=1)
+                faults.append(f"{name}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
+            else:
+                shown = f"{item['msg']}. Got {item['input']!r} instead."
+                faults.append(f"{flag(name)}: {shown[0].lower()}{shown[1:]}")
+        raise _all_at_once(dict.fromkeys(faults)) from error
+    try:
+        get_method(config.method).options(**config.method_options)
+    except ValidationError as error:
+        known = get_method(config.method).options.model_fields
+        for item in error.errors():
+            name = str(item["loc"][0])
+            near = difflib.get_close_matches(name, known, n=1)
+            if item["type"] == "extra_forbidden":
+                hint = f"did you mean {near[0]}?" if near else f"{config.method} has {', '.join(known)}"
+                faults.append(f"--option {name}: unknown; {hint}")
+            else:
+                faults.append(f"--option {name}: {item['msg']}. Got {item['input']!r} instead.")
+        raise _all_at_once(dict.fromkeys(faults)) from error
+    return config
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The values of a YAML file.
+
+    Raises ConfigError if it cannot be read or is not a mapping.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"The config file {path} cannot be read: {reason}", remedy="Check the path and the YAML."
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"The config file {path} is not a mapping of names to values.", remedy="See config.yaml of any run folder."
+        )
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write the resolved configuration; `honed fit --config FILE` reruns it."""
+    import yaml
+
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def _all_at_once(faults: Mapping[str, None]) -> ConfigError:
+    return ConfigError(
+        f"The configuration has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n  " + "\n  ".join(faults),
+        remedy="\nSee `honed fit --help`.",
+    )

@@ -1,0 +1,204 @@
+"""From a table to a checked `Dataset`, with the rows that had to be left out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from honed.data.cells import column_text
+from honed.data.dataset import UNLABELLED, Dataset, content_ids
+from honed.data.issue_table import Issue, IssueTable
+from honed.data.roles import ResolvedRoles, Roles, resolve_roles
+from honed.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MIN_ROWS = 4
+MAX_CLASSES = 1000
+MIN_MEAN_ROWS_PER_CLASS = 2
+_LAST_CHARACTER = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """What `load_dataset` found.
+
+    dataset : the usable rows.        issues : rows left out (`empty_text`, `missing_label`) and notices on roles.
+    roles : resolved.        n_rows : rows of the file.        notices : sentences for the user about guessed columns.
+    """
+
+    dataset: Dataset
+    issues: IssueTable
+    roles: Roles
+    n_rows: int
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The cells of every part, n each."""
+
+    text: list[str]
+    label: list[str]
+    group: list[str]
+    id: list[str] | None
+
+
+def load_dataset(
+    table: pa.Table, roles: Roles, *, require_label: bool, label_names: tuple[str, ...] | None = None
+) -> LoadedData:
+    """Build the dataset.
+
+    With `require_label` rows without text or label are left out, each a row of `issues`. Without it (prediction)
+    every row is kept in the file's order: an empty text is "", an absent or unknown label `UNLABELLED`.
+    label_names : the classes of an existing model; None takes those of the column, sorted (numerically if all are
+        integers).
+
+    Labels, groups and ids lose surrounding blanks. Without an id column, ids are made of the content; without a
+    group column, every row is its own group.
+
+    Raises UsageError for columns that do not exist; DataError for duplicate or missing ids, fewer than 4 usable
+    rows, one class, a label outside `label_names`, and a label column that looks like an id or a number.
+    """
+    found = resolve_roles(table, roles, require_label=require_label)
+    cells = _read_cells(table, found)
+    n = table.num_rows
+    empty = [not text.strip() for text in cells.text]
+    unlabelled = [not label for label in cells.label]
+    keep = [i for i in range(n) if not require_label or not (empty[i] or unlabelled[i])]
+    if not keep:
+        raise _nothing_left(found.roles, n, sum(empty), sum(unlabelled))
+    example_id = _example_ids(cells, found.roles)
+    names = label_names if label_names is not None else sorted_label_names(cells.label[i] for i in keep)
+    if require_label:
+        _check_labels([cells.label[i] for i in keep], found.roles.label or "", label_names)
+    index = {name: j for j, name in enumerate(names)}
+    dataset = Dataset(
+        example_id=np.array([example_id[i] for i in keep], dtype=np.str_),
+        inputs=[cells.text[i] for i in keep],
+        label=np.array([index.get(cells.label[i], UNLABELLED) for i in keep], dtype=np.int64),
+        group=np.array([cells.group[i] or example_id[i] for i in keep], dtype=np.str_),
+        label_names=names,
+        row=np.array(keep, dtype=np.int64),
+    )
+    issues = [_left_out(example_id[i], i, found.roles, is_empty=empty[i]) for i in sorted(set(range(n)) - set(keep))]
+    issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in found.notices]
+    return LoadedData(dataset, IssueTable.from_issues(issues), found.roles, n, found.notices)
+
+
+def sorted_label_names(labels: object) -> tuple[str, ...]:
+    """The distinct non-empty labels, sorted; numerically if all are integers."""
+    names = sorted({str(label) for label in labels if label})  # type: ignore[attr-defined]
+    if names and all(re.fullmatch(r"[+-]?\d{1,18}", name, re.ASCII) for name in names):
+        names.sort(key=lambda name: (int(name), name))
+    return tuple(names)
+
+
+def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
+    roles, n = found.roles, table.num_rows
+    if found.template is not None:
+        text = found.template.fill([column_text(table, name, "--template") for name in found.template.columns])
+    else:
+        text = [cell or "" for cell in column_text(table, roles.text or "", "--text")]
+
+    def stripped(name: str | None, flag: str) -> list[str]:
+        return [(cell or "").strip() for cell in column_text(table, name, flag)] if name else [""] * n
+
+    return _Cells(
+        text=text,
+        label=stripped(roles.label, "--label"),
+        group=stripped(roles.group, "--group"),
+        id=stripped(roles.id, "--id") if roles.id else None,
+    )
+
+
+def _example_ids(cells: _Cells, roles: Roles) -> list[str]:
+    if cells.id is None:
+        # Rows without a label come last among equal texts: leaving them out must not rename the others.
+        ties = [f"{label or _LAST_CHARACTER}\x1f{group}" for label, group in zip(cells.label, cells.group, strict=True)]
+        return content_ids(cells.text, ties)
+    remedy = (
+        f"Make the values of {roles.id!r} unique, name another column with --id, take ids made of the content with"
+        f" --id '', or, if {roles.id!r} says which rows belong together, use --group {roles.id} --id ''."
+    )
+    missing = [i + 1 for i, value in enumerate(cells.id) if not value]
+    if missing:
+        raise DataError(
+            f"Column {roles.id!r} is empty in {len(missing)} rows (row {', '.join(map(str, missing[:5]))}).",
+            cause="Every row needs an id of its own, so that its prediction can be found again.",
+            remedy=remedy,
+        )
+    twice = [(value, n) for value, n in Counter(cells.id).items() if n > 1]
+    if twice:
+        some = ", ".join(
+            f"{value!r} (rows {', '.join(str(i + 1) for i, v in enumerate(cells.id) if v == value)[:60]})"
+            for value, _ in twice[:3]
+        )
+        raise DataError(
+            f"Column {roles.id!r} holds {len(twice)} ids more than once: {some}.",
+            cause="Two rows with one id could not be told apart in the folds and in the predictions.",
+            remedy=remedy,
+        )
+    return cells.id
+
+
+def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] | None) -> None:
+    counts = Counter(labels)
+    if label_names is not None:
+        unknown = sorted(set(counts) - set(label_names))
+        if unknown:
+            similar = difflib.get_close_matches(unknown[0], label_names, n=1)
+            raise DataError(
+                f"Column {column!r} holds {len(unknown)} classes that the model does not know:"
+                f" {', '.join(map(repr, unknown[:5]))} (first in {counts[unknown[0]]} rows).",
+                cause=f"The model's classes are {', '.join(label_names[:10])}.",
+                remedy=(f"Did you mean {similar[0]!r}? " if similar else "")
+                + "Mend the labels, or train on data that hold these classes.",
+            )
+        return
+    n_rows, n_classes = len(labels), len(counts)
+    if n_rows < MIN_ROWS:
+        raise DataError(
+            f"Only {n_rows} row{'s have' if n_rows > 1 else ' has'} both a text and a label.",
+            cause=f"At least {MIN_ROWS} are needed to hold anything out, and some dozens per class to learn from.",
+            remedy="Add labelled rows; 50 or more a class is a good start.",
+        )
+    if n_classes == 1:
+        raise DataError(
+            f"Column {column!r} holds one class only: {labels[0]!r} in all {n_rows} rows.",
+            cause="A classifier needs at least two classes to tell apart.",
+            remedy="Add rows of another class, or name another column with --label.",
+        )
+    mean_rows = n_rows / n_classes
+    if n_classes > MAX_CLASSES or mean_rows < MIN_MEAN_ROWS_PER_CLASS:
+        kind = "a number" if all(re.fullmatch(r"[+-]?\d*[.]\d+(e[+-]?\d+)?", label) for label in counts) else "an id"
+        raise DataError(
+            f"Column {column!r} holds {n_classes} different values in {n_rows} rows ({mean_rows:.1f} rows a class).",
+            cause=f"It looks like {kind} rather than a class (at most {MAX_CLASSES} classes, on average at least"
+            f" {MIN_MEAN_ROWS_PER_CLASS} rows each).",
+            remedy="Name the column of classes with --label, or merge classes.",
+        )
+
+
+def _left_out(example_id: str, i: int, roles: Roles, *, is_empty: bool) -> Issue:
+    if is_empty:
+        source = f"column {roles.text!r}" if roles.text else f"the template {roles.template!r}"
+        evidence = f"Row {i + 1}: {source} gives no text; the row was left out."
+    else:
+        evidence = f"Row {i + 1}: column {roles.label!r} is empty; the row was left out."
+    return Issue("empty_text" if is_empty else "missing_label", 0.0, "drop", evidence, example_id, i)
+
+
+def _nothing_left(roles: Roles, n: int, n_empty: int, n_unlabelled: int) -> DataError:
+    return DataError(
+        f"None of the {n} rows can be used: {n_empty} have no text in {roles.text or roles.template!r},"
+        f" {n_unlabelled} no label in {roles.label!r}.",
+        cause="Perhaps other columns were meant.",
+        remedy="Name them with --text and --label.",
+    )

@@ -1,0 +1,190 @@
+"""Which column is the text, the label, the group, the id: named by the user, or the obvious one."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from honed.data.cells import column_text
+from honed.data.template import Template, parse_template
+from honed.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OBVIOUS_TEXT = (
+    "text",
+    "sentence",
+    "content",
+    "body",
+    "review",
+    "message",
+    "question",
+    "description",
+    "document_text",
+    "abstract",
+    "comment",
+    "query",
+    "utterance",
+    "tweet",
+    "post",
+    "prompt",
+    "instruction",
+    "input",
+    "snippet",
+)
+OBVIOUS_LABEL = ("label", "labels", "class", "category", "target", "intent", "y", "label_text", "label_name", "tag")
+OBVIOUS_GROUP = ("group", "groups", "group_id")
+PROBABLE_GROUP = (
+    "patient",
+    "patient_id",
+    "document",
+    "document_id",
+    "doc",
+    "doc_id",
+    "subject",
+    "subject_id",
+    "customer",
+    "customer_id",
+    "user_id",
+    "author_id",
+    "case_id",
+    "thread_id",
+    "conversation_id",
+)
+OBVIOUS_ID = ("id", "example_id", "uid", "guid")
+_LONG_TEXT_CHARS = 20
+_GUESS_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns that play a part.
+
+    None asks for the obvious column; "" (for `group` and `id`) says that there is none. `text` and `template`
+    exclude each other. In a resolved `Roles`, None means that no column plays the part.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    group: str | None = None
+    id: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedRoles:
+    """`roles` with every part found, the parsed template, and what the user should be told about the guesses."""
+
+    roles: Roles
+    template: Template | None
+    notices: tuple[str, ...]
+
+
+def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> ResolvedRoles:
+    """Find the column of every part.
+
+    With `require_label=False` (prediction) a label or group column that is named but absent is no fault.
+
+    Raises UsageError if a named column is absent ("did you mean"), if there is no obvious text or label column, or
+    if one column would play two parts.
+    """
+    names: list[str] = table.column_names
+    notices: list[str] = []
+    if roles.text and roles.template:
+        raise UsageError(
+            f"--text {roles.text} and --template {roles.template!r} were both given.",
+            cause="The template already says what the text is.",
+            remedy="Choose one.",
+        )
+    template = parse_template(roles.template, names) if roles.template else None
+    optional = not require_label
+    label = _named(names, roles.label, "--label", optional=optional) or (
+        None if roles.label else _obvious(names, OBVIOUS_LABEL, {roles.text, roles.group, roles.id})
+    )
+    identifier = _named(names, roles.id, "--id") or (
+        _obvious(names, OBVIOUS_ID, {roles.text, label, roles.group}) if roles.id is None else None
+    )
+    group = _named(names, roles.group, "--group", optional=optional)
+    text = None
+    if template is None:
+        text = _named(names, roles.text, "--text") or _find_text(table, {label, identifier, group}, notices)
+    if roles.group is None:
+        taken = {text, label, identifier, *(template.columns if template else ())}
+        group = _obvious(names, OBVIOUS_GROUP, taken)
+        if group is None and (group := _obvious(names, PROBABLE_GROUP, taken)):
+            notices.append(
+                f"Rows with the same {group!r} are kept together in one fold, the safe side: name another column with"
+                " --group, or switch it off with --group ''."
+            )
+    if require_label and label is None:
+        raise UsageError(
+            "There is no obvious label column.",
+            cause=f"The columns are {', '.join(names)}. If these are data, the file lacks its header line.",
+            remedy="Say which column holds the class with --label NAME.",
+        )
+    if label is not None and label == text:
+        raise UsageError(
+            f"Column {label!r} would be the text and the label at once.", remedy="Name both: --text NAME --label NAME."
+        )
+    if template is not None and label in template.columns:
+        raise UsageError(
+            f"--template {roles.template!r} holds the label column {label!r}, so the model would read the answer.",
+            remedy="Leave it out of the template, or name another column with --label.",
+        )
+    return ResolvedRoles(
+        Roles(text=text, label=label, group=group, id=identifier, template=roles.template), template, tuple(notices)
+    )
+
+
+def _named(names: list[str], name: str | None, flag: str, *, optional: bool = False) -> str | None:
+    if not name or name in names:
+        return name or None
+    if optional:
+        return None
+    lower = {n.lower(): n for n in names}
+    similar = difflib.get_close_matches(name.lower(), list(lower), n=1)
+    raise UsageError(
+        f"{flag} {name}: there is no such column.",
+        cause=f"The columns are {', '.join(names)}.",
+        remedy=f"Did you mean {flag} {lower[similar[0]]}?" if similar else f"Name one of them with {flag}.",
+    )
+
+
+def _obvious(names: list[str], wanted: tuple[str, ...], taken: set[str | None]) -> str | None:
+    """The first wanted name that a column has, whatever its case."""
+    lower: dict[str, str] = {}
+    for name in names:
+        if name not in taken:
+            lower.setdefault(name.strip().lower(), name)
+    return next((lower[name] for name in wanted if name in lower), None)
+
+
+def _find_text(table: pa.Table, taken: set[str | None], notices: list[str]) -> str:
+    """The obvious text column, else the only column of long strings (or the only free column at all)."""
+    import pyarrow as pa
+
+    names: list[str] = table.column_names
+    found = _obvious(names, OBVIOUS_TEXT, taken)
+    if found:
+        return found
+    types = {name: table.schema.field(name).type for name in names if name not in taken}
+    free = [name for name, dtype in types.items() if pa.types.is_string(dtype) or pa.types.is_large_string(dtype)]
+    start = table.slice(0, _GUESS_ROWS)
+    mean_chars = {}
+    for name in free:
+        lengths = [len(cell) for cell in column_text(start.select([name]), name, "--text") if cell]
+        mean_chars[name] = sum(lengths) / max(len(lengths), 1)
+    long = [name for name in free if mean_chars[name] >= _LONG_TEXT_CHARS]
+    if len(long) == 1 or len(free) == 1:
+        chosen = (long or free)[0]
+        notices.append(f"Column {chosen!r} was taken as the text; name another with --text.")
+        return chosen
+    raise UsageError(
+        "There is no obvious text column.",
+        cause=f"The columns are {', '.join(names)}"
+        + (f"; {', '.join(long)} all hold long texts." if long else ".")
+        + " If these are data, the file lacks its header line.",
+        remedy="Name one with --text NAME, or join several with --template '{title}\\n{body}'.",
+    )

@@ -1,0 +1,122 @@
+"""The linear layer with one low-rank pair (A, B) a slot, forward and backward in as few passes as the sums need."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from honed.methods.lora import LoraOptions
+from honed.routing import Routing, Segment
+
+
+class SlotLora(torch.nn.Module):
+    """y = W x + b + scaling * B_s A_s x for the rows of slot s. x: (rows, ..., in) -> (rows, ..., out)."""
+
+    peft_names = ("lora_A.weight", "lora_B.weight")
+
+    def __init__(self, linear: torch.nn.Linear, routing: Routing, seeds: list[int], options: LoraOptions) -> None:
+        super().__init__()
+        self.linear = linear
+        self.routing = routing
+        self.options = options
+        self.seeds = seeds
+        self.lora_a = torch.nn.ParameterList()
+        self.lora_b = torch.nn.ParameterList()
+        # Adapters of a half-precision base are kept in float32: small updates would round away.
+        dtype = torch.float64 if linear.weight.dtype == torch.float64 else torch.float32
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform with a = sqrt(5), as PEFT draws A
+            a = torch.empty(options.rank, linear.in_features).uniform_(-bound, bound, generator=generator)
+            device = linear.weight.device
+            self.lora_a.append(torch.nn.Parameter(a.to(device, dtype)))
+            self.lora_b.append(torch.nn.Parameter(torch.zeros(linear.out_features, options.rank).to(device, dtype)))
+
+    def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
+        """Leaf parameters of one slot under the names that PEFT gives them."""
+        return dict(zip(self.peft_names, (self.lora_a[slot], self.lora_b[slot]), strict=True))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        segments = self.routing.segments
+        if not segments:
+            return self.linear(x)
+        parameters = [p for s in segments for p in (self.lora_a[s.slot], self.lora_b[s.slot])]
+        masks = self._dropout_masks(x, segments)
+        result: torch.Tensor = _SlotLora.apply(  # type: ignore[no-untyped-call]
+            x, self.linear.weight, self.linear.bias, segments, self.options.scaling, masks, *parameters
+        )
+        return result
+
+    def _dropout_masks(self, x: torch.Tensor, segments: tuple[Segment, ...]) -> list[torch.Tensor] | None:
+        """One mask a segment, drawn from the slot's own stream, so that neighbours in the stack change nothing."""
+        if not self.options.dropout or self.routing.step_seed is None:
+            return None
+        keep = 1 - self.options.dropout
+        masks = []
+        for s in segments:
+            generator = torch.Generator().manual_seed((self.seeds[s.slot] + self.routing.step_seed) % 2**63)
+            shape = (s.stop - s.start, *x.shape[1:])
+            masks.append(torch.empty(shape).bernoulli_(keep, generator=generator).to(x.device, x.dtype).div_(keep))
+        return masks
+
+
+class _SlotLora(torch.autograd.Function):
+    """One base product for the whole batch; each slot's low-rank part is added in place into its rows.
+
+    Plain autograd would build a temporary of the size of y for every term. W is frozen: it gets no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        segments: tuple[Segment, ...],
+        scaling: float,
+        masks: list[torch.Tensor] | None,
+        *parameters: torch.Tensor,
+    ) -> torch.Tensor:
+        y = functional.linear(x, weight, bias)
+        per_row = y.numel() // (y.shape[0] * y.shape[-1])
+        flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
+        low = []
+        for i, s in enumerate(segments):
+            a, b = (p.to(x.dtype) for p in parameters[2 * i : 2 * i + 2])
+            rows = slice(s.start * per_row, s.stop * per_row)
+            own = flat_x[rows] if masks is None else flat_x[rows] * masks[i].reshape(-1, x.shape[-1])
+            z = own @ a.T
+            flat_y[rows].addmm_(z, b.T, alpha=scaling)
+            low.append(z)
+        ctx.save_for_backward(x, weight, *parameters, *low, *(masks or ()))
+        ctx.segments, ctx.scaling, ctx.per_row, ctx.has_masks = segments, scaling, per_row, masks is not None
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad_y,) = grad_outputs
+        x, weight, *rest = ctx.saved_tensors
+        n = len(ctx.segments)
+        parameters, low, masks = rest[: 2 * n], rest[2 * n : 3 * n], rest[3 * n :]
+        flat_x, flat_gy = x.reshape(-1, x.shape[-1]), grad_y.reshape(-1, grad_y.shape[-1])
+        flat_gx = flat_gy @ weight if ctx.needs_input_grad[0] else None
+        grads: list[torch.Tensor | None] = []
+        for i, s in enumerate(ctx.segments):
+            a, b = (p.to(x.dtype) for p in parameters[2 * i : 2 * i + 2])
+            rows = slice(s.start * ctx.per_row, s.stop * ctx.per_row)
+            gy = flat_gy[rows]
+            gz = (gy @ b).mul_(ctx.scaling)
+            mask = masks[i].reshape(-1, x.shape[-1]) if ctx.has_masks else None
+            own = flat_x[rows] if mask is None else flat_x[rows] * mask
+            grads.append((gz.T @ own).to(parameters[2 * i].dtype))
+            grads.append((gy.T @ low[i]).mul_(ctx.scaling).to(parameters[2 * i + 1].dtype))
+            if flat_gx is not None:
+                if mask is None:
+                    flat_gx[rows].addmm_(gz, a)
+                else:
+                    flat_gx[rows].add_((gz @ a).mul_(mask))
+        grad_x = None if flat_gx is None else flat_gx.view(x.shape)
+        return grad_x, None, None, None, None, None, *grads

@@ -1,0 +1,230 @@
+"""`honed fit`: from the user's file to a specialist with proof."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from honed.artifact import Artifact, ArtifactInfo, save_artifact, tokenizer_sha256, write_json
+from honed.bases import ResolvedBase, resolve
+from honed.config import Config, make_config, read_config, write_config
+from honed.data.dataset import Dataset
+from honed.data.folds import FoldPlan
+from honed.errors import RunFolderError, UsageError
+from honed.events import Emitter, JsonLinesListener, Listener
+from honed.evidence.calibration import CalibrationSummary, calibrate
+from honed.evidence.card import write_card
+from honed.evidence.gate import Verdict
+from honed.evidence.report import write_report
+from honed.evidence.requirement import Requirement
+from honed.methods.base import get_method
+from honed.oof import OutOfFold
+from honed.pipeline.features import base_features
+from honed.pipeline.gate import locked, open_gate
+from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
+from honed.pipeline.prepare import DEMO_DATA, Prepared, development, make_plan, prepare, write_texts
+from honed.pipeline.run_folder import RunFolder, claim, existing
+from honed.pipeline.scoring import groups_of, out_of_fold_json, score_baselines
+from honed.training.build import StackSpec, build_stack, encode, make_trunk
+from honed.training.checkpoint import CheckpointFolder
+from honed.training.crossval import CrossValidated, cross_validate
+from honed.training.loop import Examples, TrainingOptions
+from honed.training.stack import Stack
+
+
+def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
+    """Train, validate, judge and write everything; returns the run folder.
+
+    Raises a HonedError with problem, cause and remedy; what was done until then stays in the run folder, and
+    `resume` continues from it.
+    """
+    if not config.data:
+        raise UsageError("No data were named.", remedy="`honed fit FILE`, or try `honed demo`.")
+    for text in config.require:
+        Requirement.parse(text)
+    base = resolve(config.base, revision=config.revision)
+    emitter = Emitter(tuple(listeners))
+    with emitter.stage("check", f"Reading and checking {config.data}"):
+        prepared = prepare(config, base)
+        plan = make_plan(config, prepared.dataset)
+        for text in config.require:
+            Requirement.parse(text, prepared.dataset.label_names)
+    run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
+    data = str(Path(config.data).resolve()) if Path(config.data).exists() else config.data
+    config = config.model_copy(update={"out": str(run.path), "data": data})
+    with disk_faults(run.path):
+        write_config(config, run.config)
+        write_json(run.dataset, prepared.facts)
+        prepared.issues.write(run.issues)
+        plan.write(run.folds)
+    return _train_and_judge(run, config, base, prepared, plan, emitter)
+
+
+def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
+    """Continue an interrupted run to the same result; a finished one is returned as it is.
+
+    Raises RunFolderError if the folder is no run, or the data changed since.
+    """
+    run = existing(path)
+    if run.is_complete:
+        return run
+    config = make_config(read_config(run.config))
+    base = resolve(config.base, revision=config.revision)
+    emitter = Emitter(tuple(listeners))
+    with emitter.stage("check", f"Reading and checking {config.data}"):
+        prepared = prepare(config, base)
+        plan = make_plan(config, prepared.dataset)
+    if run.folds.exists() and FoldPlan.read(run.folds).dataset_fingerprint != plan.dataset_fingerprint:
+        raise RunFolderError(
+            f"{config.data} changed since the run in {run.path} was interrupted.",
+            cause="The folds of the old rows do not fit the new ones.",
+            remedy="Restore the file, or start a new run with `honed fit`.",
+        )
+    with disk_faults(run.path):
+        write_json(run.dataset, prepared.facts)
+        prepared.issues.write(run.issues)
+        plan.write(run.folds)
+    return _train_and_judge(run, config, base, prepared, plan, emitter)
+
+
+def _train_and_judge(
+    run: RunFolder, config: Config, base: ResolvedBase, prepared: Prepared, plan: FoldPlan, emitter: Emitter
+) -> RunFolder:
+    dataset = prepared.dataset
+    with disk_faults(run.path):
+        emitter.listen(JsonLinesListener(run.events))
+        emitter.emit("run.start", f"Run {run.path}", config_fingerprint=config.fingerprint)
+        if config.keep_texts:
+            write_texts(run.texts, dataset)
+        part, part_plan = development(dataset, plan)
+        with emitter.stage("load", f"Loading {base.name} and tokenizing"):
+            stack = _stack(base, config, dataset.label_names)
+            inputs = encode(stack, part.inputs)
+        with emitter.stage("trunk", f"Computing the {stack.cut} frozen layers once"):
+            spill = run.path / "trunk.bin"
+            trunk = make_trunk(stack, inputs, base.hidden_size, spill, config.cache_frac, emitter)
+            features = base_features(stack, part.inputs, emitter, inputs=inputs, trunk=trunk)
+        examples = Examples(inputs, part.label, np.ones(len(part)), part_plan.fold, np.arange(len(part)))
+        with emitter.stage("train", f"Training {plan.n_folds} folds and the final model as one stack"):
+            checkpoint = CheckpointFolder(run.checkpoint, stack, f"{config.fingerprint} {dataset.fingerprint}")
+            trained = cross_validate(
+                stack, trunk, examples, part_plan, _training_options(config), emitter=emitter, checkpoint=checkpoint
+            )
+        oof = OutOfFold.check(
+            trained.predictions,
+            planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
+            label_names=dataset.label_names,
+            dataset_fingerprint=dataset.fingerprint,
+            plan_fingerprint=plan.dataset_fingerprint,
+        )
+        oof.predictions.write(run.oof)
+        group = groups_of(oof.predictions, plan)
+        with emitter.stage("baselines", "Small baselines on the same folds"):
+            baselines = score_baselines(part, part_plan, features, on_holdout=False)
+        with emitter.stage("evidence", "Scores, intervals and calibration"):
+            calibration = calibrate(oof.predictions, group, level=config.level)
+            metrics = out_of_fold_json(
+                oof.predictions, baselines, calibration, group, dataset.label_names, config.level
+            )
+        _save(run, config, base, stack, dataset, trained, calibration)
+        facts = _facts(stack, trained, trunk.n_bytes if trunk else 0)
+        write_json(
+            run.metrics,
+            {"label_names": dataset.label_names, "metric": config.metric, "level": config.level, **metrics, **facts},
+        )
+        verdict = _gate(run, config, dataset, plan, emitter)
+        finish(run, emitter, verdict)
+        shutil.rmtree(run.checkpoint, ignore_errors=True)
+        spill.unlink(missing_ok=True)
+    return run
+
+
+def _gate(run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, emitter: Emitter) -> Verdict:
+    if not config.gate:
+        verdict = locked(config)
+        write_json(run.verdict, verdict.to_json())
+        return verdict
+    with emitter.stage("gate", "Opening the locked holdout for the artifact that ships"):
+        return open_gate(run, config, dataset, plan, emitter)
+
+
+def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
+    """Write the seconds of every stage, the report and the model card."""
+    metrics = run.read_json(run.metrics)
+    timings = {**metrics.get("timings_s", {}), **{k: round(v, 3) for k, v in emitter.timings_s.items()}}
+    write_json(run.metrics, {**metrics, "timings_s": timings})
+    write_card(run.path)
+    write_report(run.path)
+    emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
+
+
+def _stack(base: ResolvedBase, config: Config, label_names: tuple[str, ...]) -> Stack:
+    options = get_method(config.method).options(**config.method_options)
+    spec = StackSpec(
+        config.method, options, config.head, config.depth, label_names, config.max_tokens, config.precision,
+        config.device, config.seed,
+    )  # fmt: skip
+    return build_stack(base, spec, seeds=[config.seed * 1000 + slot for slot in range(config.folds + 1)])
+
+
+def _training_options(config: Config) -> TrainingOptions:
+    # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
+    return TrainingOptions(
+        epochs=config.epochs,
+        batch_rows=round(config.batch_size * config.folds / (config.folds - 1)),
+        learning_rate=config.learning_rate,
+        head_learning_rate=config.head_learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_frac=config.warmup_frac,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        seed=config.seed,
+    )
+
+
+def _save(
+    run: RunFolder, config: Config, base: ResolvedBase, stack: Stack, dataset: Dataset, trained: CrossValidated,
+    calibration: CalibrationSummary,
+) -> None:  # fmt: skip
+    info = ArtifactInfo(
+        base=config.base,
+        base_hub_id=base.hub_id,
+        base_revision=base.revision,
+        base_sha256=base.sha256,
+        tokenizer_sha256=tokenizer_sha256(stack.task.tokenizer),
+        task=config.task,
+        method=config.method,
+        method_options=get_method(config.method).options(**config.method_options).model_dump(),
+        head=config.head,
+        label_names=dataset.label_names,
+        max_tokens=config.max_tokens,
+        temperature=calibration.temperature,
+        n_layers=len(stack.layers),
+        depth=stack.depth,
+        dtype=config.precision,
+        dataset_fingerprint=dataset.fingerprint,
+    )
+    modules = stack.head.module_names if config.head == "native" else []
+    save_artifact(run.adapter, Artifact(info, trained.final_state), sites=list(stack.sites), head_modules=modules)
+
+
+def _facts(stack: Stack, trained: CrossValidated, trunk_bytes: int) -> dict[str, Any]:
+    final = stack.n_slots - 1
+    n_trained = sum(p.numel() for p in stack.adapter_parameters(final).values())
+    n_head = sum(p.numel() for p in stack.head_parameters(final).values())
+    n_base = sum(p.numel() for p in stack.model.parameters() if not p.requires_grad)
+    return {
+        "learning_curves": {**trained.curves, "best_epoch": trained.best_epoch},
+        "parameters": {
+            "trained": n_trained + n_head, "adapter": n_trained, "head": n_head, "base": n_base,
+            "frac": (n_trained + n_head) / n_base,
+        },
+        "memory": {"peak_rss_bytes": peak_rss_bytes(), "trunk_cache_bytes": trunk_bytes},
+        "machine": f"{platform.system()} {platform.machine()}, {stack.device}",
+        "versions": versions(),
+    }  # fmt: skip

@@ -1,0 +1,98 @@
+"""The gate: open the locked holdout once, score the artifact that ships, and judge it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from honed.artifact import write_json
+from honed.bases import resolve
+from honed.config import Config
+from honed.data.dataset import Dataset
+from honed.data.folds import FoldPlan
+from honed.errors import RunFolderError
+from honed.events import Emitter
+from honed.evidence.gate import INCONCLUSIVE, GateTerms, Verdict, judge
+from honed.evidence.ledger import record_opening
+from honed.evidence.metrics import row_log_loss, softmax
+from honed.evidence.requirement import Requirement
+from honed.oof import HOLDOUT_FOLD, Predictions
+from honed.pipeline.features import base_features
+from honed.pipeline.prepare import prepare
+from honed.pipeline.run_folder import RunFolder
+from honed.pipeline.scoring import Features, add_holdout, baselines_json, groups_of, score_baselines, scores_json
+from honed.serving.engine import Specialist, load_specialist
+
+
+def locked(config: Config) -> Verdict:
+    """The verdict while the holdout is still shut."""
+    reason = (
+        f"The holdout ({config.holdout_frac:.0%} of the rows) is still locked (--no-gate): nothing but the out-of-fold "
+        "figures is known. Open it with `honed gate` when you have stopped changing things."
+    )
+    return Verdict(INCONCLUSIVE, (reason,), 0)
+
+
+def open_gate(
+    run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, emitter: Emitter,
+    features: Features | None = None,
+) -> Verdict:  # fmt: skip
+    """Score the artifact in `run.adapter`, loaded back from disk, on the holdout; writes holdout, metrics, verdict.
+
+    features : of the frozen base for all rows of `dataset`, if at hand.
+    The opening is written to the ledger before a single row is scored.
+    """
+    requirements = tuple(Requirement.parse(text, dataset.label_names) for text in config.require)
+    specialist = load_specialist(run.adapter, device=config.device)
+    openings = record_opening(run.path.absolute().parent, dataset.fingerprint, run.path.name)
+    emitter.emit("holdout.opened", f"The holdout was opened (look {openings}).", openings=openings)
+    holdout = score_holdout(specialist, dataset, plan)
+    holdout.write(run.holdout)
+    if features is None:
+        features = base_features(specialist.stack, dataset.inputs, emitter)
+    baselines = score_baselines(dataset, plan, features, on_holdout=True)
+    group = groups_of(holdout, plan)
+    terms = GateTerms(requirements, config.metric, config.level, openings, tuple(baselines.not_run.values()))
+    verdict = judge(holdout, baselines.tables, group, dataset.label_names, terms)
+    names = dataset.label_names
+    metrics = add_holdout(
+        run.read_json(run.metrics),
+        scores_json(holdout, group, names, config.level),
+        baselines_json(holdout, baselines, group, names, config.level),
+    )
+    write_json(run.metrics, metrics)
+    write_json(run.verdict, verdict.to_json())
+    return verdict
+
+
+def score_holdout(specialist: Specialist, dataset: Dataset, plan: FoldPlan) -> Predictions:
+    """The shipped artifact's own logits (before the temperature) on the locked rows."""
+    rows = plan.holdout
+    logits = specialist.logits([dataset.inputs[i] for i in rows])
+    label = dataset.label[rows]
+    return Predictions(
+        example_id=dataset.example_id[rows],
+        repeat=np.zeros(len(rows), dtype=np.int64),
+        fold=np.full(len(rows), HOLDOUT_FOLD, dtype=np.int64),
+        label=label,
+        loss=row_log_loss(label, softmax(logits)),
+        weight=np.ones(len(rows)),
+        logits=logits,
+    )
+
+
+def reopen_data(run: RunFolder, config: Config) -> tuple[Dataset, FoldPlan]:
+    """The data of a finished run, read again from their source.
+
+    Raises RunFolderError if they changed since.
+    """
+    plan = FoldPlan.read(run.folds)
+    dataset = prepare(config, resolve(config.base, revision=config.revision)).dataset
+    if dataset.fingerprint != plan.dataset_fingerprint:
+        raise RunFolderError(
+            f"{config.data} changed since this run was made (fingerprint {dataset.fingerprint[:12]}, was "
+            f"{plan.dataset_fingerprint[:12]}).",
+            cause="A holdout of other rows would prove nothing about this artifact.",
+            remedy="Restore the file, or run `honed fit` again on the new one.",
+        )
+    order = {example: i for i, example in enumerate(dataset.example_id.tolist())}
+    return dataset.take([order[example] for example in plan.example_id.tolist()]), plan

@@ -1,0 +1,123 @@
+"""From the user's file to a checked dataset, a fold plan and the rows that training may see."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from honed.bases import ResolvedBase, load_tokenizer
+from honed.config import Config
+from honed.data.checks import structural_checks
+from honed.data.dataset import Dataset
+from honed.data.folds import FoldPlan, plan_folds
+from honed.data.issue_table import IssueTable
+from honed.data.loading import load_dataset
+from honed.data.readers import read_table
+from honed.data.roles import Roles
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DEMO_DATA = "demo:licences"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """dataset: rows that can be scored, groups merged. facts: what `dataset.json` holds."""
+
+    dataset: Dataset
+    issues: IssueTable
+    facts: dict[str, Any]
+
+
+def roles_of(config: Config) -> Roles:
+    """The columns that the configuration names."""
+    return Roles(text=config.text, label=config.label, group=config.group, id=config.id, template=config.template)
+
+
+def read_source(source: str) -> pa.Table:
+    """The table called `source`; `demo:licences` is the embedded one."""
+    if source == DEMO_DATA:
+        from honed.data.licences import load_licence_snippets
+
+        return load_licence_snippets()
+    return read_table(source)
+
+
+def prepare(config: Config, base: ResolvedBase | None) -> Prepared:
+    """Read and check the data. Without a base, the checks that need a tokenizer are left out."""
+    loaded = load_dataset(read_source(config.data), roles_of(config), require_label=True)
+    tokenizer = load_tokenizer(base) if base else None
+    test_inputs = None
+    if config.test_file:
+        test = load_dataset(read_table(config.test_file), roles_of(config), require_label=False)
+        test_inputs = test.dataset.inputs
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]  # type: ignore[misc]
+        return ids
+
+    checked = structural_checks(
+        loaded.dataset,
+        folds=config.folds,
+        tokenize=tokenize if tokenizer else None,
+        decode=tokenizer.decode if tokenizer else None,
+        max_tokens=config.max_tokens,
+        test_inputs=test_inputs,
+    )
+    dataset = checked.dataset
+    counts = Counter(dataset.label.tolist())
+    facts = {
+        "source": config.data,
+        "n_rows": loaded.n_rows,
+        "n_used": len(dataset),
+        "fingerprint": dataset.fingerprint,
+        "roles": vars(loaded.roles),
+        "label_names": list(dataset.label_names),
+        "class_counts": {name: counts[j] for j, name in enumerate(dataset.label_names)},
+        "n_groups": len(set(dataset.group.tolist())),
+        "checks": checked.summary,
+        "notes": list(loaded.notices),
+    }
+    return Prepared(dataset, IssueTable.concat(loaded.issues, checked.issues), facts)
+
+
+def make_plan(config: Config, dataset: Dataset) -> FoldPlan:
+    """Lock the holdout and make the folds."""
+    return plan_folds(
+        dataset,
+        folds=config.folds,
+        holdout_frac=config.holdout_frac,
+        stop_frac=config.stop_frac,
+        seed=config.seed,
+    )
+
+
+def development(dataset: Dataset, plan: FoldPlan) -> tuple[Dataset, FoldPlan]:
+    """Dataset and plan without the holdout: training code never holds a locked row."""
+    rows = plan.development
+    part = replace(
+        plan,
+        example_id=plan.example_id[rows],
+        group=plan.group[rows],
+        fold=plan.fold[rows],
+        stop=plan.stop[rows],
+    )
+    return dataset.take(rows), part
+
+
+def write_texts(path: Path, dataset: Dataset) -> None:
+    """Keep the texts beside the tables, so that the report can show the worst mistakes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "example_id": pa.array(dataset.example_id.tolist(), pa.string()),
+        "text": pa.array(dataset.inputs, pa.string()),
+    }
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(pa.table(columns), partial)
+    partial.replace(path)

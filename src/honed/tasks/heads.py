@@ -1,0 +1,100 @@
+"""Heads: what turns the base's hidden states into logits, one copy a slot.
+
+`mean`   masked mean of the last hidden state, then a linear layer. A sentence encoder was trained for this reading.
+`native` the model class's own head (`AutoModelForSequenceClassification`), which plain transformers + PEFT rebuilds.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from honed.errors import BaseModelError
+from honed.routing import Routing
+
+
+def masked_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens that are not padding. hidden: (rows, tokens, d), mask: (rows, tokens) -> (rows, d)."""
+    keep = mask.unsqueeze(-1).to(hidden.dtype)
+    result: torch.Tensor = (hidden * keep).sum(1) / keep.sum(1).clamp(min=1)
+    return result
+
+
+class MeanHead(torch.nn.Module):
+    """logits = W_s mean(h) + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c). Starts at zero."""
+
+    kind = "mean"
+
+    def __init__(self, routing: Routing, n_slots: int, n_classes: int, hidden_size: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.routing = routing
+        zeros = [torch.zeros(n_classes, hidden_size, dtype=dtype) for _ in range(n_slots)]
+        self.weight = torch.nn.ParameterList([torch.nn.Parameter(w) for w in zeros])
+        self.bias = torch.nn.ParameterList([torch.nn.Parameter(w[:, 0].clone()) for w in zeros])
+
+    def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
+        """Leaf parameters of one slot: weight (c, d) and bias (c,)."""
+        return {"weight": self.weight[slot], "bias": self.bias[slot]}
+
+    def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        pooled = masked_mean(output.last_hidden_state, mask).to(self.weight[0].dtype)
+        parts = [
+            functional.linear(pooled[s.start : s.stop], self.weight[s.slot], self.bias[s.slot])
+            for s in self.routing.segments
+        ]
+        return torch.cat(parts)
+
+
+class SlotModule(torch.nn.Module):
+    """S copies of a head module; the rows of a segment go through their slot's copy."""
+
+    def __init__(self, module: torch.nn.Module, routing: Routing, n_slots: int) -> None:
+        super().__init__()
+        self.routing = routing
+        self.copies = torch.nn.ModuleList([copy.deepcopy(module).requires_grad_(True) for _ in range(n_slots)])
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.copies[s.slot](hidden[s.start : s.stop]) for s in self.routing.segments])
+
+
+class NativeHead(torch.nn.Module):
+    """The head modules of a sequence classifier, copied a slot and put back into the model in place.
+
+    model : the whole classifier; its backbone is `model.base_model`.
+    """
+
+    kind = "native"
+
+    def __init__(self, model: Any, routing: Routing, n_slots: int) -> None:
+        super().__init__()
+        backbone = model.base_model
+        self.module_names = [
+            name
+            for name, child in model.named_children()
+            if child is not backbone and next(child.parameters(), None) is not None
+        ]
+        if backbone is model or not self.module_names:
+            raise BaseModelError(
+                f"{type(model).__name__} has no head that could be told from its backbone.",
+                remedy="Use `--head mean`.",
+            )
+        self.slots = torch.nn.ModuleDict()
+        for name in self.module_names:
+            wrapped = SlotModule(getattr(model, name), routing, n_slots)
+            self.slots[name] = wrapped
+            setattr(model, name, wrapped)
+
+    def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
+        """Leaf parameters of one slot, e.g. `classifier.weight`."""
+        return {
+            f"{name}.{key}": parameter
+            for name in self.module_names
+            for key, parameter in self.slots[name].copies[slot].named_parameters()  # type: ignore[union-attr,operator,index]
+        }
+
+    def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = output.logits
+        return logits

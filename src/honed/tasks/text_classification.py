@@ -1,0 +1,57 @@
+"""Text classification: one label a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TextClassification:
+    """encode texts to token ids, collate them to a padded batch, and give the loss of each row."""
+
+    name = "text_classification"
+    metrics = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "auroc", "ece")
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        # Padding is masked everywhere, so a tokenizer without a pad token may use any id.
+        pad = tokenizer.pad_token_id
+        self.pad_id = int(pad if pad is not None else tokenizer.eos_token_id or 0)
+
+    def encode(self, inputs: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        """Token ids of each text, truncated to `max_tokens`; never empty."""
+        encoded: list[npt.NDArray[np.int32]] = []
+        for start in range(0, len(inputs), 1000):
+            ids = self.tokenizer(
+                list(inputs[start : start + 1000]), truncation=True, max_length=self.max_tokens, verbose=False
+            )["input_ids"]
+            encoded += [np.asarray(row or [self.pad_id], dtype=np.int32) for row in ids]
+        return encoded
+
+    def collate(self, encoded: Sequence[npt.NDArray[np.int32]], n_tokens: int | None = None) -> dict[str, torch.Tensor]:
+        """input_ids and attention_mask, (rows, tokens), padded on the right to the longest or to `n_tokens`."""
+        import torch
+
+        width = n_tokens or max(len(row) for row in encoded)
+        ids = np.full((len(encoded), width), self.pad_id, dtype=np.int64)
+        mask = np.zeros((len(encoded), width), dtype=np.int64)
+        for i, row in enumerate(encoded):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+    @staticmethod
+    def loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of each row in nats. logits: (rows, c), label: (rows,) -> (rows,)."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(
+            logits.float() if logits.dtype.itemsize < 4 else logits, label, reduction="none"
+        )

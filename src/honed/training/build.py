@@ -1,0 +1,108 @@
+"""From a resolved base and a description of the specialist to a stack that can train or predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import psutil
+import torch
+
+from honed.bases import ResolvedBase, load_backbone, load_sequence_classifier, load_tokenizer
+from honed.errors import UsageError
+from honed.events import Emitter
+from honed.methods.base import MethodOptions, get_method
+from honed.routing import Routing
+from honed.tasks.heads import MeanHead, NativeHead
+from honed.tasks.text_classification import TextClassification
+from honed.training.allocator import keep_freed_memory
+from honed.training.stack import Inputs, Stack
+from honed.training.trunk import TrunkCache
+
+HeadKind = Literal["mean", "native"]
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """What a stack is made of; the same for training and for serving. `seed` draws a new native head."""
+
+    method: str
+    options: MethodOptions
+    head: HeadKind
+    depth: int | str
+    label_names: tuple[str, ...]
+    max_tokens: int
+    dtype: str = "float32"
+    device: str = "auto"
+    seed: int = 0
+
+
+def build_stack(base: ResolvedBase, spec: StackSpec, seeds: Sequence[int]) -> Stack:
+    """A stack of one slot a seed over `base`.
+
+    Raises UsageError if `max_tokens` exceeds what the base can read.
+    """
+    if base.max_positions is not None and spec.max_tokens > base.max_positions:
+        raise UsageError(
+            f"--max-tokens {spec.max_tokens} is more than base {base.name!r} can read ({base.max_positions}).",
+            remedy=f"Use --max-tokens {base.max_positions} or less.",
+        )
+    keep_freed_memory()
+    task = TextClassification(load_tokenizer(base), spec.max_tokens)
+    routing = Routing()
+    n_classes, device = len(spec.label_names), pick_device(spec.device)
+    model: Any
+    head: Any
+    if spec.head == "native":
+        model = load_sequence_classifier(base, n_classes, spec.label_names, dtype=spec.dtype, seed=spec.seed)
+        head = NativeHead(model, routing, len(seeds))
+    else:
+        model = load_backbone(base, dtype=spec.dtype)
+        dtype = torch.float64 if spec.dtype == "float64" else torch.float32
+        head = MeanHead(routing, len(seeds), n_classes, base.hidden_size, dtype)
+    model.to(device)
+    head.to(device)
+    method = get_method(spec.method)
+    return Stack(model, head, task, method, spec.options, routing=routing, seeds=seeds, depth=spec.depth)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; auto takes a CUDA device, then Apple's, then the CPU.
+
+    Raises UsageError if it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name.split(":")[0], False):
+        raise UsageError(
+            f"--device {name} is not available here.",
+            cause="PyTorch sees no such device.",
+            remedy="Use `--device auto` or `--device cpu`; `honed doctor` lists the devices.",
+        )
+    return torch.device(name)
+
+
+def encode(stack: Stack, inputs: Sequence[str]) -> Inputs:
+    """The examples as the base reads them."""
+    encoded = stack.task.encode(inputs)
+    return Inputs(encoded, np.array([len(row) for row in encoded], dtype=np.int64))
+
+
+def make_trunk(
+    stack: Stack, inputs: Inputs, hidden_size: int, spill: Path, cache_frac: float, emitter: Emitter
+) -> TrunkCache | None:
+    """The filled trunk cache, or None if every layer is adapted.
+
+    It lies in RAM if it takes less than `cache_frac` of what is free, else memory-mapped in the file `spill`.
+    """
+    if stack.cut == 0:
+        return None
+    size = int(inputs.n_tokens.sum()) * hidden_size * stack.dtype.itemsize
+    fits = size <= cache_frac * psutil.virtual_memory().available
+    trunk = TrunkCache(inputs.n_tokens, hidden_size, stack.dtype, None if fits else spill)
+    stack.build_trunk(inputs, trunk, emitter)
+    return trunk

@@ -1,0 +1,278 @@
+"""The training loop: all slots at once over one frozen base, each with its own rows, optimizer and verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from honed.errors import TrainingError
+from honed.events import Emitter
+from honed.training.schedule import epoch_batches, learning_rate_factor
+from honed.training.stack import Inputs, Rows, Stack, token_batches
+from honed.training.trunk import TrunkCache
+
+RESTART_RATE = 0.25
+"""A diverged slot is trained again at this share of its learning rates."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How every slot trains: AdamW, linear warm-up and decay; `batch_rows` counts rows of the shared batch."""
+
+    epochs: int
+    batch_rows: int
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float = 0.01
+    warmup_frac: float = 0.1
+    clip_norm: float = 1.0
+    patience: int = 2
+    seed: int = 0
+    micro_batch_tokens: int = 4096
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """What one slot trains on. stop: the rows on which it decides when to stop; empty: it never stops early."""
+
+    name: str
+    slot: int
+    train: Rows
+    stop: Rows
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What training reads of the n examples; `rows` are those that any slot may train on.
+
+    stratum : the fold of each example; each batch takes equal shares of every stratum.
+    """
+
+    inputs: Inputs
+    label: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float64]
+    stratum: npt.NDArray[np.int64]
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: `attempt` 1 trains the slots that diverged in attempt 0."""
+
+    attempt: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass
+class SlotRun:
+    """The mutable state of one slot in training. status: training | diverged | done."""
+
+    plan: SlotPlan
+    optimizer: torch.optim.Optimizer
+    start: dict[str, torch.Tensor]
+    attempt: int = 0
+    status: str = "training"
+    step_losses: list[float] = field(default_factory=list)
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    snapshots: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest loss on the stop part; the last one if there is no stop part; -1 at the start."""
+        stop = [row["stop_loss"] for row in self.curve]
+        if not stop or stop[-1] is None:
+            return len(stop) - 1
+        return min(range(len(stop)), key=lambda e: stop[e])  # type: ignore[arg-type,return-value]
+
+
+Checkpoint = Callable[[Sequence[SlotRun], Position], None]
+
+
+class Loop:
+    """Trains slots of a stack; afterwards each slot with a stop part holds its best state.
+
+    A slot that diverges (a loss or gradient that is not finite, or a loss far above its start for many steps) is
+    reported, taken out, and trained again from its start at a quarter of the rates; if it diverges again,
+    TrainingError. It is never silently kept.
+    """
+
+    def __init__(
+        self, stack: Stack, trunk: TrunkCache | None, examples: Examples, options: TrainingOptions, emitter: Emitter
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.stack, self.trunk, self.examples, self.options, self.emitter = stack, trunk, examples, options, emitter
+        self.accelerator = Accelerator(cpu=stack.device.type == "cpu")
+
+    def start(self, plans: Sequence[SlotPlan]) -> list[SlotRun]:
+        """Runs at step 0, with the stack's present parameters as their start."""
+        return [SlotRun(plan, self._optimizer(plan.slot), self.stack.slot_state(plan.slot)) for plan in plans]
+
+    def train(
+        self, runs: Sequence[SlotRun], position: Position | None = None, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Train `runs` from `position` to the end.
+
+        Raises TrainingError if a slot diverges twice.
+        """
+        position = position or Position()
+        for attempt in range(position.attempt, 2):
+            active = [run for run in runs if run.attempt == attempt and run.status == "training"]
+            begin = position if attempt == position.attempt else Position(attempt)
+            if active:
+                self._attempt(active, runs, begin, checkpoint)
+            for run in runs:
+                if run.attempt == attempt and run.status == "diverged":
+                    self._restart(run)
+        for run in runs:
+            if run.plan.stop.size:
+                self.stack.load_slot_state(run.plan.slot, run.snapshots[run.best_epoch])
+
+    def _optimizer(self, slot: int) -> torch.optim.Optimizer:
+        groups = [
+            {"params": list(self.stack.adapter_parameters(slot).values()), "lr": self.options.learning_rate},
+            {"params": list(self.stack.head_parameters(slot).values()), "lr": self.options.head_learning_rate},
+        ]
+        return torch.optim.AdamW(groups, weight_decay=self.options.weight_decay, foreach=True)
+
+    def _restart(self, run: SlotRun) -> None:
+        rate = self.options.learning_rate
+        if run.attempt:
+            raise TrainingError(
+                f"Slot {run.plan.name!r} diverged twice, at learning rates {rate:g} and {rate * RESTART_RATE:g}.",
+                cause="Its loss became infinite, or stayed far above where it began.",
+                remedy=f"Use a smaller rate, e.g. `--learning-rate {rate / 10:g}`.",
+            )
+        self.stack.load_slot_state(run.plan.slot, run.start)
+        run.optimizer = self._optimizer(run.plan.slot)
+        run.attempt, run.status = 1, "training"
+        run.step_losses, run.curve, run.snapshots = [], [], {}
+
+    def _attempt(
+        self, active: list[SlotRun], runs: Sequence[SlotRun], begin: Position, checkpoint: Checkpoint | None
+    ) -> None:
+        options, examples = self.options, self.examples
+        may_stop = any(run.plan.stop.size for run in active)
+        for epoch in range(begin.epoch, options.epochs):
+            batches = epoch_batches(
+                examples.rows, examples.stratum, examples.inputs.n_tokens, options.batch_rows,
+                seed=options.seed, epoch=epoch,
+            )  # fmt: skip
+            total = len(batches) * options.epochs
+            for j in range(begin.batch if epoch == begin.epoch else 0, len(batches)):
+                training = [run for run in active if run.status == "training"]
+                self._step(training, batches[j], epoch * len(batches) + j, total)
+                self.emitter.emit(
+                    "progress", "training", done=epoch * len(batches) + j + 1, total=total, unit="step",
+                    n_slots=len(training), epoch=epoch,
+                )  # fmt: skip
+                if checkpoint and j + 1 < len(batches):
+                    checkpoint(runs, Position(begin.attempt, epoch, j + 1))
+            for run in active:
+                if run.status == "training":
+                    self._end_epoch(run, epoch, len(batches))
+            if may_stop and not any(run.plan.stop.size for run in active if run.status == "training"):
+                break  # a slot without a stop part takes its epoch from the others, which have all decided
+            if checkpoint and epoch + 1 < options.epochs:
+                checkpoint(runs, Position(begin.attempt, epoch + 1))
+        for run in active:
+            if run.status == "training":
+                run.status = "done"
+
+    def _step(self, runs: list[SlotRun], batch: Rows, step: int, n_steps: int) -> None:
+        """One optimizer step of every slot that has rows in this batch."""
+        self.stack.routing.step_seed = step + 1
+        own = {run.plan.slot: np.intersect1d(batch, run.plan.train) for run in runs}
+        share = {slot: self.examples.weight[rows].sum() for slot, rows in own.items()}
+        loss = {slot: 0.0 for slot, total in share.items() if total > 0}
+        for chunk in self._micro_batches(batch, len(loss)):
+            pairs = [(slot, rows) for slot in loss if len(rows := np.intersect1d(chunk, own[slot]))]
+            if not pairs:
+                continue
+            rows = np.concatenate([rows for _, rows in pairs])
+            logits = self.stack.logits(self.examples.inputs, self.trunk, pairs)
+            row_loss = self.stack.task.loss(logits, torch.from_numpy(self.examples.label[rows]).to(logits.device))
+            weight = np.concatenate([self.examples.weight[rows] / share[slot] for slot, rows in pairs])
+            weighted = row_loss * torch.from_numpy(weight).to(row_loss)
+            self.accelerator.backward(weighted.sum())
+            for (slot, _), part in zip(pairs, weighted.detach().split([len(r) for _, r in pairs]), strict=True):
+                loss[slot] += float(part.sum())
+        self.stack.routing.step_seed = None
+        factor = learning_rate_factor(step, n_steps, self.options.warmup_frac)
+        for run in runs:
+            if run.plan.slot in loss:
+                self._update(run, loss[run.plan.slot], factor)
+
+    def _micro_batches(self, batch: Rows, n_slots: int) -> Iterator[Rows]:
+        """Parts of the batch of similar length, small enough that one pass of all slots fits the processor's cache."""
+        n_tokens = self.examples.inputs.n_tokens
+        order = batch[np.argsort(n_tokens[batch], kind="stable")]
+        yield from token_batches(order, n_tokens, max(1, self.options.micro_batch_tokens // max(1, n_slots)))
+
+    def _update(self, run: SlotRun, loss: float, factor: float) -> None:
+        rates = (self.options.learning_rate, self.options.head_learning_rate)
+        parameters = []
+        for group, rate in zip(run.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor * (RESTART_RATE if run.attempt else 1.0)
+            parameters += group["params"]
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm))
+        run.step_losses.append(loss)
+        if not (math.isfinite(loss) and math.isfinite(norm)) or _is_spiking(run.step_losses):
+            run.status = "diverged"
+            self.emitter.emit(
+                "slot.diverged",
+                f"{run.plan.name} diverged at step {len(run.step_losses)} (loss {loss:.3g}); "
+                + ("giving up." if run.attempt else "it will be trained again at a quarter of the rate."),
+                slot=run.plan.name, step=len(run.step_losses), loss=loss if math.isfinite(loss) else None,
+            )  # fmt: skip
+        else:
+            run.optimizer.step()
+        run.optimizer.zero_grad()
+
+    def _end_epoch(self, run: SlotRun, epoch: int, n_batches: int) -> None:
+        stop_loss = self.mean_loss(run.plan.slot, run.plan.stop) if run.plan.stop.size else None
+        train_loss = float(np.mean(run.step_losses[-n_batches:]))
+        run.curve.append({"epoch": epoch, "train_loss": train_loss, "stop_loss": stop_loss})
+        if stop_loss is not None and not math.isfinite(stop_loss):
+            run.status = "diverged"
+            self.emitter.emit("slot.diverged", f"{run.plan.name} diverged: its stop loss is {stop_loss}.")
+            return
+        if run.best_epoch == epoch:
+            if run.plan.stop.size:
+                run.snapshots.clear()
+            run.snapshots[epoch] = self.stack.slot_state(run.plan.slot)
+        elif epoch - run.best_epoch >= self.options.patience:
+            run.status = "done"
+
+    def mean_loss(self, slot: int, rows: Rows) -> float:
+        """Weighted mean loss (nats) of `rows` under one slot."""
+        logits = predict(self.stack, self.examples.inputs, self.trunk, slot, rows)
+        loss = self.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(self.examples.label[rows])).numpy()
+        return float(np.average(loss, weights=self.examples.weight[rows]))
+
+
+def predict(
+    stack: Stack, inputs: Inputs, trunk: TrunkCache | None, slot: int, rows: Rows, batch_tokens: int = 8192
+) -> npt.NDArray[np.float64]:
+    """Logits (rows, c) of one slot, in the order of `rows`."""
+    result: npt.NDArray[np.float64] | None = None
+    order = np.argsort(inputs.n_tokens[rows], kind="stable")
+    with torch.inference_mode():
+        for at in token_batches(order, inputs.n_tokens[rows], batch_tokens):
+            logits = stack.logits(inputs, trunk, [(slot, rows[at])]).double().cpu().numpy()
+            if result is None:
+                result = np.empty((len(rows), logits.shape[1]))
+            result[at] = logits
+    assert result is not None, "predict needs at least one row"
+    return result
+
+
+def _is_spiking(losses: list[float]) -> bool:
+    """Whether the last 20 losses lie far above the first 5: twice, and a nat more."""
+    return len(losses) >= 25 and float(np.mean(losses[-20:])) > 2 * float(np.mean(losses[:5])) + 1
