@@ -340,6 +340,13 @@ def _load(base: ResolvedBase, auto_class: Any, dtype: str, options: dict[str, An
             cause="config.json describes another or a deeper model; the rest would have been random numbers.",
             remedy="Check that config.json and the weights belong together, or get the base model again.",
         )
+    unborn = sorted(key for key in loading["missing_keys"] if prefix and key.startswith(prefix))
+    if unborn:
+        raise BaseModelError(
+            f"The native head of {type(model).__name__} reads a pooler that base model {base.name!r} does not have.",
+            cause=f"{', '.join(unborn[:2])} would be random numbers, others at every loading.",
+            remedy="Use --head mean, which reads the last hidden state itself.",
+        )
     model.eval()
     model.requires_grad_(False)
     loaded: torch.nn.Module = model

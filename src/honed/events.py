@@ -71,6 +71,7 @@ class JsonLinesListener:
         self.path = path
 
     def __call__(self, event: Event) -> None:
+        """Append one event."""
         if event.kind == "progress":
             return
         row = {"time_s": round(event.time_s, 3), "kind": event.kind, "message": event.message, **event.fields}

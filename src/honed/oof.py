@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,7 @@ class Predictions:
             table = pq.read_table(path)
             n_classes = sum(name.startswith("logit_") for name in table.column_names)
 
-            def column(name: str, dtype: type) -> npt.NDArray[np.generic]:
+            def column(name: str, dtype: type) -> Any:
                 return table.column(name).to_numpy().astype(dtype)
 
             return Predictions(
@@ -102,7 +103,7 @@ class Predictions:
             raise RunFolderError(
                 f"{path} cannot be read as a table of predictions.",
                 cause=str(error).splitlines()[0] if str(error) else type(error).__name__,
-                remedy="If the run was interrupted, continue it with `honed fit --resume`; otherwise run `honed fit` again.",
+                remedy="If the run was interrupted, continue it with `honed fit --resume`; else run `honed fit` again.",
             ) from error
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
 
 
 @dataclass(frozen=True)
@@ -14,16 +20,32 @@ class Segment:
     stop: int
 
 
+@dataclass(frozen=True)
+class SharedInput:
+    """A batch in which several slots read the same rows: batch = values[index].
+
+    values : (u, ...), each row once.    index : (rows,).    batch : (rows, ...), the very tensor that the layer gets.
+    """
+
+    values: torch.Tensor
+    index: torch.Tensor
+    batch: torch.Tensor
+
+
 class Routing:
     """Shared by all slot modules of one stack; the stack sets `segments` before each forward pass.
 
-    Rows outside every segment see the frozen base alone. `step_seed` makes dropout reproducible: it is the same for a
-    slot trained alone and for the same slot inside a stack.
+    Rows outside every segment see the frozen base alone. `step_seed` and `rows` (which example each row of the batch
+    is) make dropout reproducible: they are the same for a slot trained alone and for the same slot inside a stack.
+    `shared_input` lets a frozen product of the lowest adapted layer be computed once a row instead of once a row and
+    slot.
     """
 
     def __init__(self) -> None:
         self.segments: tuple[Segment, ...] = ()
         self.step_seed: int | None = None
+        self.rows: npt.NDArray[np.int64] | None = None
+        self.shared_input: SharedInput | None = None
 
     @property
     def n_rows(self) -> int:

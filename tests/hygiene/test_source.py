@@ -23,7 +23,8 @@ MODULES = frozenset(
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__") for path in FILES
 ) | frozenset(".".join(path.parent.relative_to(SRC).parts) for path in FILES)
 # Modules whose whole purpose is torch: they are imported by the functions that need them, never at the start.
-TORCH_HALF = ("training", "methods", "tasks", "probes", "serving")
+# The estimator's base class is scikit-learn's; `honed.__getattr__` imports it when it is first used.
+TORCH_HALF = ("training", "methods", "tasks", "probes", "serving", "estimator.py")
 
 
 def name(path: Path) -> str:

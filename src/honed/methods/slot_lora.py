@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from honed.methods.lora import LoraOptions
-from honed.routing import Routing, Segment
+from honed.routing import Routing, Segment, SharedInput
 
 
 class SlotLora(torch.nn.Module):
@@ -40,26 +41,37 @@ class SlotLora(torch.nn.Module):
         return dict(zip(self.peft_names, (self.lora_a[slot], self.lora_b[slot]), strict=True))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (rows, ..., in) -> (rows, ..., out); rows as the routing says."""
         segments = self.routing.segments
         if not segments:
-            return self.linear(x)
+            plain: torch.Tensor = self.linear(x)
+            return plain
         parameters = [p for s in segments for p in (self.lora_a[s.slot], self.lora_b[s.slot])]
         masks = self._dropout_masks(x, segments)
+        shared = self.routing.shared_input
+        if shared is not None and x is not shared.batch:
+            shared = None
         result: torch.Tensor = _SlotLora.apply(  # type: ignore[no-untyped-call]
-            x, self.linear.weight, self.linear.bias, segments, self.options.scaling, masks, *parameters
+            x, self.linear.weight, self.linear.bias, shared, segments, self.options.scaling, masks, *parameters
         )
         return result
 
     def _dropout_masks(self, x: torch.Tensor, segments: tuple[Segment, ...]) -> list[torch.Tensor] | None:
-        """One mask a segment, drawn from the slot's own stream, so that neighbours in the stack change nothing."""
-        if not self.options.dropout or self.routing.step_seed is None:
+        """One mask a segment.
+
+        A row's mask depends on slot, step and example alone: neighbours in the stack, padding and micro-batches change
+        nothing, and no two rows of a step share a mask.
+        """
+        routing, keep = self.routing, 1 - self.options.dropout
+        if not self.options.dropout or routing.step_seed is None or routing.rows is None:
             return None
-        keep = 1 - self.options.dropout
         masks = []
         for s in segments:
-            generator = torch.Generator().manual_seed((self.seeds[s.slot] + self.routing.step_seed) % 2**63)
-            shape = (s.stop - s.start, *x.shape[1:])
-            masks.append(torch.empty(shape).bernoulli_(keep, generator=generator).to(x.device, x.dtype).div_(keep))
+            mask = torch.empty((s.stop - s.start, *x.shape[1:]))
+            for own, row in zip(mask, routing.rows[s.start : s.stop].tolist(), strict=True):
+                state = np.random.SeedSequence((self.seeds[s.slot], routing.step_seed, row)).generate_state(2)
+                own.bernoulli_(keep, generator=torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1))
+            masks.append(mask.to(x.device, x.dtype).div_(keep))
         return masks
 
 
@@ -70,17 +82,21 @@ class _SlotLora(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0913, PLR0917 - autograd wants every tensor as an argument of its own
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
+        shared: SharedInput | None,
         segments: tuple[Segment, ...],
         scaling: float,
         masks: list[torch.Tensor] | None,
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
-        y = functional.linear(x, weight, bias)
+        if shared is None:
+            y = functional.linear(x, weight, bias)
+        else:
+            y = functional.linear(shared.values, weight, bias).index_select(0, shared.index)
         per_row = y.numel() // (y.shape[0] * y.shape[-1])
         flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
         low = []
@@ -119,4 +135,4 @@ class _SlotLora(torch.autograd.Function):
                 else:
                     flat_gx[rows].add_((gz @ a).mul_(mask))
         grad_x = None if flat_gx is None else flat_gx.view(x.shape)
-        return grad_x, None, None, None, None, None, *grads
+        return grad_x, None, None, None, None, None, None, *grads

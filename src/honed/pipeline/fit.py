@@ -10,30 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from honed.artifact import Artifact, ArtifactInfo, save_artifact, tokenizer_sha256, write_json
+from honed.artifact import Artifact, ArtifactInfo, save_artifact, write_json
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config, make_config, read_config, write_config
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
-from honed.errors import RunFolderError, UsageError
+from honed.errors import EvidenceError, RunFolderError, UsageError
 from honed.events import Emitter, JsonLinesListener, Listener
-from honed.evidence.calibration import CalibrationSummary, calibrate
+from honed.evidence.calibration import calibrate
 from honed.evidence.card import write_card
 from honed.evidence.gate import Verdict
 from honed.evidence.report import write_report
 from honed.evidence.requirement import Requirement
-from honed.methods.base import get_method
 from honed.oof import OutOfFold
+from honed.pipeline.assembly import artifact_info, check_fits, make_stack, training_options
 from honed.pipeline.features import base_features
 from honed.pipeline.gate import locked, open_gate
+from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
 from honed.pipeline.prepare import DEMO_DATA, Prepared, development, make_plan, prepare, write_texts
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import groups_of, out_of_fold_json, score_baselines
-from honed.training.build import StackSpec, build_stack, encode, make_trunk
+from honed.training.build import encode, make_trunk
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import CrossValidated, cross_validate
-from honed.training.loop import Examples, TrainingOptions
+from honed.training.loop import Examples
 from honed.training.stack import Stack
 
 
@@ -48,6 +49,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     for text in config.require:
         Requirement.parse(text)
     base = resolve(config.base, revision=config.revision)
+    check_fits(config, base)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare(config, base)
@@ -55,8 +57,15 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
     run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
-    data = str(Path(config.data).resolve()) if Path(config.data).exists() else config.data
-    config = config.model_copy(update={"out": str(run.path), "data": data})
+    # The run must be found again from another working directory.
+    places = {
+        name: str(Path(p).resolve())
+        for name in ("data", "test_file")
+        if (p := getattr(config, name)) and Path(p).exists()
+    }
+    if base.source == "folder":
+        places["base"] = str(base.path)
+    config = config.model_copy(update={"out": str(run.path), **places})
     with disk_faults(run.path):
         write_config(config, run.config)
         write_json(run.dataset, prepared.facts)
@@ -98,12 +107,12 @@ def _train_and_judge(
     dataset = prepared.dataset
     with disk_faults(run.path):
         emitter.listen(JsonLinesListener(run.events))
-        emitter.emit("run.start", f"Run {run.path}", config_fingerprint=config.fingerprint)
+        emitter.emit("run.start", f"Run {run.path}", path=str(run.path), config_fingerprint=config.fingerprint)
         if config.keep_texts:
             write_texts(run.texts, dataset)
         part, part_plan = development(dataset, plan)
         with emitter.stage("load", f"Loading {base.name} and tokenizing"):
-            stack = _stack(base, config, dataset.label_names)
+            stack = make_stack(base, config, dataset.label_names, config.folds + 1)
             inputs = encode(stack, part.inputs)
         with emitter.stage("trunk", f"Computing the {stack.cut} frozen layers once"):
             spill = run.path / "trunk.bin"
@@ -111,10 +120,10 @@ def _train_and_judge(
             features = base_features(stack, part.inputs, emitter, inputs=inputs, trunk=trunk)
         examples = Examples(inputs, part.label, np.ones(len(part)), part_plan.fold, np.arange(len(part)))
         with emitter.stage("train", f"Training {plan.n_folds} folds and the final model as one stack"):
+            # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
+            options = training_options(config, round(config.batch_size * config.folds / (config.folds - 1)))
             checkpoint = CheckpointFolder(run.checkpoint, stack, f"{config.fingerprint} {dataset.fingerprint}")
-            trained = cross_validate(
-                stack, trunk, examples, part_plan, _training_options(config), emitter=emitter, checkpoint=checkpoint
-            )
+            trained = cross_validate(stack, trunk, examples, part_plan, options, emitter=emitter, checkpoint=checkpoint)
         oof = OutOfFold.check(
             trained.predictions,
             planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
@@ -126,12 +135,17 @@ def _train_and_judge(
         group = groups_of(oof.predictions, plan)
         with emitter.stage("baselines", "Small baselines on the same folds"):
             baselines = score_baselines(part, part_plan, features, on_holdout=False)
+            _note_group_leak(run, prepared, part, part_plan)
         with emitter.stage("evidence", "Scores, intervals and calibration"):
             calibration = calibrate(oof.predictions, group, level=config.level)
             metrics = out_of_fold_json(
                 oof.predictions, baselines, calibration, group, dataset.label_names, config.level
             )
-        _save(run, config, base, stack, dataset, trained, calibration)
+        info = artifact_info(
+            config, base, stack, dataset.label_names,
+            temperature=calibration.temperature, dataset_fingerprint=dataset.fingerprint,
+        )  # fmt: skip
+        _save(run, info, stack, trained)
         facts = _facts(stack, trained, trunk.n_bytes if trunk else 0)
         write_json(
             run.metrics,
@@ -142,6 +156,18 @@ def _train_and_judge(
         shutil.rmtree(run.checkpoint, ignore_errors=True)
         spill.unlink(missing_ok=True)
     return run
+
+
+def _note_group_leak(run: RunFolder, prepared: Prepared, part: Dataset, plan: FoldPlan) -> None:
+    """Say in `dataset.json` what random folds would have promised, if the user's rows come in groups."""
+    group_name = prepared.facts["roles"]["group"]
+    if group_name is None:
+        return
+    try:
+        note = group_leak_note(part, plan, group_name)
+    except EvidenceError as error:
+        note = f"Random against grouped folds: not run, because {error}"
+    write_json(run.dataset, {**prepared.facts, "notes": [*prepared.facts["notes"], note]})
 
 
 def _gate(run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, emitter: Emitter) -> Verdict:
@@ -163,53 +189,8 @@ def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
     emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
 
 
-def _stack(base: ResolvedBase, config: Config, label_names: tuple[str, ...]) -> Stack:
-    options = get_method(config.method).options(**config.method_options)
-    spec = StackSpec(
-        config.method, options, config.head, config.depth, label_names, config.max_tokens, config.precision,
-        config.device, config.seed,
-    )  # fmt: skip
-    return build_stack(base, spec, seeds=[config.seed * 1000 + slot for slot in range(config.folds + 1)])
-
-
-def _training_options(config: Config) -> TrainingOptions:
-    # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
-    return TrainingOptions(
-        epochs=config.epochs,
-        batch_rows=round(config.batch_size * config.folds / (config.folds - 1)),
-        learning_rate=config.learning_rate,
-        head_learning_rate=config.head_learning_rate,
-        weight_decay=config.weight_decay,
-        warmup_frac=config.warmup_frac,
-        clip_norm=config.clip_norm,
-        patience=config.patience,
-        seed=config.seed,
-    )
-
-
-def _save(
-    run: RunFolder, config: Config, base: ResolvedBase, stack: Stack, dataset: Dataset, trained: CrossValidated,
-    calibration: CalibrationSummary,
-) -> None:  # fmt: skip
-    info = ArtifactInfo(
-        base=config.base,
-        base_hub_id=base.hub_id,
-        base_revision=base.revision,
-        base_sha256=base.sha256,
-        tokenizer_sha256=tokenizer_sha256(stack.task.tokenizer),
-        task=config.task,
-        method=config.method,
-        method_options=get_method(config.method).options(**config.method_options).model_dump(),
-        head=config.head,
-        label_names=dataset.label_names,
-        max_tokens=config.max_tokens,
-        temperature=calibration.temperature,
-        n_layers=len(stack.layers),
-        depth=stack.depth,
-        dtype=config.precision,
-        dataset_fingerprint=dataset.fingerprint,
-    )
-    modules = stack.head.module_names if config.head == "native" else []
+def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:
+    modules = stack.head.module_names if info.head == "native" else []
     save_artifact(run.adapter, Artifact(info, trained.final_state), sites=list(stack.sites), head_modules=modules)
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from honed.errors import HonedError
+from honed.version import __version__
 
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -50,8 +51,8 @@ def peak_rss_bytes() -> int:
 
 def versions() -> dict[str, str]:
     """Versions of what the figures depend on."""
-    found = {"python": sys.version.split()[0]}
-    for name in ("honed", "torch", "transformers", "peft", "accelerate", "scikit-learn", "numpy"):
+    found = {"python": sys.version.split()[0], "honed": __version__}
+    for name in ("torch", "transformers", "peft", "accelerate", "scikit-learn", "numpy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

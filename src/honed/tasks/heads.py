@@ -40,6 +40,7 @@ class MeanHead(torch.nn.Module):
         return {"weight": self.weight[slot], "bias": self.bias[slot]}
 
     def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, c) from the backbone's output and the attention mask (rows, tokens)."""
         pooled = masked_mean(output.last_hidden_state, mask).to(self.weight[0].dtype)
         parts = [
             functional.linear(pooled[s.start : s.stop], self.weight[s.slot], self.bias[s.slot])
@@ -57,6 +58,7 @@ class SlotModule(torch.nn.Module):
         self.copies = torch.nn.ModuleList([copy.deepcopy(module).requires_grad_(True) for _ in range(n_slots)])
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """hidden: (rows, ...) -> what the module gives, each row through its slot's copy."""
         return torch.cat([self.copies[s.slot](hidden[s.start : s.stop]) for s in self.routing.segments])
 
 
@@ -92,9 +94,10 @@ class NativeHead(torch.nn.Module):
         return {
             f"{name}.{key}": parameter
             for name in self.module_names
-            for key, parameter in self.slots[name].copies[slot].named_parameters()  # type: ignore[union-attr,operator,index]
+            for key, parameter in self.slots[name].copies[slot].named_parameters()  # type: ignore[union-attr,index]
         }
 
     def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """The model has already applied the head; mask is not needed."""
         logits: torch.Tensor = output.logits
         return logits

@@ -1,7 +1,7 @@
 """Keep freed memory: training frees and takes the same large buffers in every step.
 
-glibc returns every large buffer to the kernel at once and the kernel hands it out again page by page, zeroed: measured on
-CPU, a GELU over 75 MB took 72 ms, 12 ms once the buffers were kept. Other allocators do this by themselves.
+glibc returns every large buffer to the kernel at once, and the kernel hands it out again page by page, zeroed. Measured
+on a CPU, a GELU over 75 MB took 72 ms, and 12 ms once the buffers were kept. Other allocators do this by themselves.
 """
 
 from __future__ import annotations

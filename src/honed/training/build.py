@@ -45,11 +45,7 @@ def build_stack(base: ResolvedBase, spec: StackSpec, seeds: Sequence[int]) -> St
 
     Raises UsageError if `max_tokens` exceeds what the base can read.
     """
-    if base.max_positions is not None and spec.max_tokens > base.max_positions:
-        raise UsageError(
-            f"--max-tokens {spec.max_tokens} is more than base {base.name!r} can read ({base.max_positions}).",
-            remedy=f"Use --max-tokens {base.max_positions} or less.",
-        )
+    check_max_tokens(base, spec.max_tokens)
     keep_freed_memory()
     task = TextClassification(load_tokenizer(base), spec.max_tokens)
     routing = Routing()
@@ -67,6 +63,15 @@ def build_stack(base: ResolvedBase, spec: StackSpec, seeds: Sequence[int]) -> St
     head.to(device)
     method = get_method(spec.method)
     return Stack(model, head, task, method, spec.options, routing=routing, seeds=seeds, depth=spec.depth)
+
+
+def check_max_tokens(base: ResolvedBase, max_tokens: int) -> None:
+    """Raises UsageError if `max_tokens` exceeds what the base can read."""
+    if base.max_positions is not None and max_tokens > base.max_positions:
+        raise UsageError(
+            f"--max-tokens {max_tokens} is more than base {base.name!r} can read ({base.max_positions}).",
+            remedy=f"Use --max-tokens {base.max_positions} or less.",
+        )
 
 
 def pick_device(name: str) -> torch.device:

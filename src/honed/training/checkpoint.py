@@ -32,6 +32,7 @@ class CheckpointFolder:
         self._last_s = time.monotonic()
 
     def __call__(self, runs: Sequence[SlotRun], position: Position) -> None:
+        """Write a checkpoint if the last one is old enough."""
         if time.monotonic() - self._last_s >= self.every_s:
             self.write(runs, position)
             self._last_s = time.monotonic()
@@ -90,18 +91,19 @@ class CheckpointFolder:
         remedy = f"Delete {self.folder} to start training from the beginning."
         try:
             state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+            fingerprint, slots, position = state["fingerprint"], state["slots"], Position(**state["position"])
             tensors = load_file(self.folder / "tensors.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise RunFolderError(f"The checkpoint {self.folder} is damaged: {error}", remedy=remedy) from error
-        if state["fingerprint"] != self.fingerprint:
+        if fingerprint != self.fingerprint:
             raise RunFolderError(
                 f"The checkpoint {self.folder} belongs to another configuration or other data.",
                 cause="The config or the data file changed since the run was interrupted.",
                 remedy=remedy,
             )
         for run in runs:
-            self._restore_run(run, state["slots"][run.plan.name], tensors)
-        return Position(**state["position"])
+            self._restore_run(run, slots[run.plan.name], tensors)
+        return position
 
     def _restore_run(self, run: SlotRun, saved: dict[str, object], tensors: dict[str, torch.Tensor]) -> None:
         def part(prefix: str) -> dict[str, torch.Tensor]:

@@ -12,10 +12,12 @@ def find_layers(model: torch.nn.Module) -> tuple[str, torch.nn.ModuleList]:
 
     Raises BaseModelError if the model has none.
     """
+    # A classifier's head is no place to look: the copies that a native head keeps, one a slot, are a list too.
+    backbone = set(getattr(model, "base_model", model).modules())
     lists = [
         (path, module)
         for path, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len({type(m) for m in module}) == 1
+        if module in backbone and isinstance(module, torch.nn.ModuleList) and len({type(m) for m in module}) == 1
     ]
     if not lists:
         raise BaseModelError(

@@ -158,7 +158,8 @@ class Loop:
         self, active: list[SlotRun], runs: Sequence[SlotRun], begin: Position, checkpoint: Checkpoint | None
     ) -> None:
         options, examples = self.options, self.examples
-        may_stop = any(run.plan.stop.size for run in active)
+        # Over all runs of this attempt, also those that were over before a resume.
+        deciding = [run for run in runs if run.attempt == begin.attempt and run.plan.stop.size]
         for epoch in range(begin.epoch, options.epochs):
             batches = epoch_batches(
                 examples.rows, examples.stratum, examples.inputs.n_tokens, options.batch_rows,
@@ -177,7 +178,7 @@ class Loop:
             for run in active:
                 if run.status == "training":
                     self._end_epoch(run, epoch, len(batches))
-            if may_stop and not any(run.plan.stop.size for run in active if run.status == "training"):
+            if deciding and all(run.status == "done" for run in deciding):
                 break  # a slot without a stop part takes its epoch from the others, which have all decided
             if checkpoint and epoch + 1 < options.epochs:
                 checkpoint(runs, Position(begin.attempt, epoch + 1))
@@ -224,24 +225,26 @@ class Loop:
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm))
         run.step_losses.append(loss)
         if not (math.isfinite(loss) and math.isfinite(norm)) or _is_spiking(run.step_losses):
-            run.status = "diverged"
-            self.emitter.emit(
-                "slot.diverged",
-                f"{run.plan.name} diverged at step {len(run.step_losses)} (loss {loss:.3g}); "
-                + ("giving up." if run.attempt else "it will be trained again at a quarter of the rate."),
-                slot=run.plan.name, step=len(run.step_losses), loss=loss if math.isfinite(loss) else None,
-            )  # fmt: skip
+            self._report_divergence(run, loss)
         else:
             run.optimizer.step()
         run.optimizer.zero_grad()
+
+    def _report_divergence(self, run: SlotRun, loss: float) -> None:
+        run.status = "diverged"
+        self.emitter.emit(
+            "slot.diverged",
+            f"{run.plan.name} diverged at step {len(run.step_losses)} (loss {loss:.3g}); "
+            + ("giving up." if run.attempt else "it will be trained again at a quarter of the rate."),
+            slot=run.plan.name, step=len(run.step_losses), loss=loss if math.isfinite(loss) else None,
+        )  # fmt: skip
 
     def _end_epoch(self, run: SlotRun, epoch: int, n_batches: int) -> None:
         stop_loss = self.mean_loss(run.plan.slot, run.plan.stop) if run.plan.stop.size else None
         train_loss = float(np.mean(run.step_losses[-n_batches:]))
         run.curve.append({"epoch": epoch, "train_loss": train_loss, "stop_loss": stop_loss})
         if stop_loss is not None and not math.isfinite(stop_loss):
-            run.status = "diverged"
-            self.emitter.emit("slot.diverged", f"{run.plan.name} diverged: its stop loss is {stop_loss}.")
+            self._report_divergence(run, stop_loss)
             return
         if run.best_epoch == epoch:
             if run.plan.stop.size:

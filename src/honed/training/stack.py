@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import Method
-from honed.routing import Routing, Segment
+from honed.routing import Routing, Segment, SharedInput
 from honed.tasks.heads import masked_mean
 from honed.training.layers import find_layers, resolve_depth
 from honed.training.trunk import TrunkCache, capture, replay
@@ -107,7 +108,7 @@ class Stack:
         with torch.inference_mode():
             for rows in token_batches(order, inputs.n_tokens, 8192):
                 batch = self._collate(inputs, rows)
-                cache.put(rows, capture(lambda batch=batch: self.model(**batch), self.layers, self.cut))
+                cache.put(rows, capture(partial(self.model, **batch), self.layers, self.cut))
                 done += len(rows)
                 emitter.emit("progress", "frozen layers", done=done, total=len(order), unit="row")
 
@@ -130,7 +131,8 @@ class Stack:
             segments.append(Segment(slot, start, start + len(own)))
             start += len(own)
         self.routing.segments = tuple(segments)
-        return np.concatenate([own for _, own in pairs])
+        self.routing.rows = np.concatenate([own for _, own in pairs])
+        return self.routing.rows
 
     def _run(
         self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows, model: Any
@@ -138,9 +140,15 @@ class Stack:
         batch = self._collate(inputs, rows)
         if trunk is None:
             return batch, model(**batch)
-        hidden = trunk.get(rows, int(inputs.n_tokens[rows].max())).to(self.device, self.dtype)
-        with replay(self.layers, self.cut, hidden):
-            return batch, model(**batch)
+        once, index = np.unique(rows, return_inverse=True)
+        values = trunk.get(once, int(inputs.n_tokens[once].max())).to(self.device, self.dtype)
+        place = torch.from_numpy(index).to(self.device)
+        self.routing.shared_input = shared = SharedInput(values, place, values.index_select(0, place))
+        try:
+            with replay(self.layers, self.cut, shared.batch):
+                return batch, model(**batch)
+        finally:
+            self.routing.shared_input = None
 
     def _collate(self, inputs: Inputs, rows: Rows) -> dict[str, torch.Tensor]:
         batch = self.task.collate([inputs.encoded[i] for i in rows])

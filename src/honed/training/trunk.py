@@ -7,7 +7,7 @@ skipped. Embeddings, masks and position embeddings stay the model's own, so cach
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class TrunkCache:
     The buffer lies in RAM, or in the file `spill` (memory-mapped) if one is given.
     """
 
-    def __init__(self, length: Sequence[int], hidden_size: int, dtype: torch.dtype, spill: Path | None = None) -> None:
+    def __init__(self, length: npt.ArrayLike, hidden_size: int, dtype: torch.dtype, spill: Path | None = None) -> None:
         self.length = np.asarray(length, dtype=np.int64)
         self.start: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(self.length)[:-1]]).astype(np.int64)
         shape = (int(self.length.sum()), hidden_size)

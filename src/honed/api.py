@@ -1,0 +1,153 @@
+"""honed from Python: `honed.fit("reviews.csv", base="minilm")`, `honed.load(path)`, and the `Run` that both return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from honed.app.progress import watching
+from honed.config import make_config
+from honed.data.text_lists import checked_texts
+from honed.pipeline import fit as fitting
+from honed.pipeline import reopen
+from honed.pipeline.predict import adapter_folder
+from honed.pipeline.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from honed.serving.engine import Specialist
+
+
+class Settings(TypedDict, total=False):
+    """Every setting of `honed fit`, under the name of its flag; `honed.config.Config` says what each means."""
+
+    text: str | None
+    label: str | None
+    group: str | None
+    id: str | None
+    template: str | None
+    test_file: str | None
+    base: str
+    revision: str | None
+    task: str
+    method: str
+    method_options: dict[str, Any]
+    head: str
+    depth: int | str
+    max_tokens: int
+    folds: int
+    holdout_frac: float
+    stop_frac: float
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+    warmup_frac: float
+    clip_norm: float
+    seed: int
+    metric: str
+    require: Sequence[str]
+    level: float
+    gate: bool
+    keep_texts: bool
+    cache_frac: float
+    precision: str
+    device: str
+    out: str | Path | None
+
+
+class Run:
+    """A finished run: its verdict, its figures, and the specialist, which is loaded when it is first asked."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._folder = reopen.finished(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, verdict={self.verdict!r})"
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self._folder.path
+
+    @property
+    def verdict(self) -> str:
+        """PASS, FAIL or INCONCLUSIVE."""
+        return str(self._folder.read_json(self._folder.verdict)["verdict"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, the decisive ones first."""
+        return tuple(self._folder.read_json(self._folder.verdict)["reasons"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Everything in `metrics.json`."""
+        return self._folder.read_json(self._folder.metrics)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return tuple(self.metrics["label_names"])
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained page."""
+        return self._folder.report
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The class of each text."""
+        names = self.label_names
+        return [names[j] for j in self.predict_proba(texts).argmax(axis=1)]
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities (n, c), in the order of `label_names`."""
+        return self._specialist.probabilities(checked_texts(texts))
+
+    def gate(self, require: Sequence[str] = ()) -> str:
+        """Open the holdout if it is still shut, or again if there are further conditions; returns the verdict."""
+        reopen.gate(self.path, require)
+        return self.verdict
+
+    @cached_property
+    def _specialist(self) -> Specialist:
+        from honed.serving.engine import load_specialist
+
+        return load_specialist(adapter_folder(self.path))
+
+
+def fit(
+    data: str | Path,
+    config: Mapping[str, Any] | None = None,
+    *,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Run:
+    """Train a specialist on a file and prove it, as `honed fit` does; `settings` win over `config`.
+
+    data : CSV, JSONL or Parquet file, or the name of a `datasets` dataset.    progress : show it on stderr.
+
+    A verdict of FAIL is no error here: read `run.verdict`.
+
+    Raises a HonedError with problem, cause and remedy.
+    """
+    values = {**(config or {}), **settings, "data": str(data)}
+    if values.get("out") is not None:
+        values["out"] = str(values["out"])
+    with watching(quiet=not progress) as watcher:
+        folder: RunFolder = fitting.fit(make_config(values), [watcher])
+    return Run(folder.path)
+
+
+def load(path: str | Path) -> Run:
+    """Open a finished run folder.
+
+    Raises RunFolderError if it is none, or unfinished.
+    """
+    return Run(path)

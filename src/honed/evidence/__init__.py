@@ -1,0 +1,1 @@
+"""The numpy half: every statistical rule, and the report."""

@@ -1,0 +1,72 @@
+"""From a configuration to what training is made of: the stack, its options, and the description of what ships."""
+
+from __future__ import annotations
+
+from honed.artifact import ArtifactInfo, tokenizer_sha256
+from honed.bases import ResolvedBase
+from honed.config import Config
+from honed.methods.base import get_method
+from honed.training.build import StackSpec, build_stack, check_max_tokens, pick_device
+from honed.training.layers import resolve_depth
+from honed.training.loop import TrainingOptions
+from honed.training.stack import Stack
+
+
+def check_fits(config: Config, base: ResolvedBase) -> None:
+    """Judge what depends on the base and the machine, before anything is read or written.
+
+    Raises UsageError for a depth, a length or a device that is not there.
+    """
+    resolve_depth(config.depth, base.n_layers)
+    check_max_tokens(base, config.max_tokens)
+    pick_device(config.device)
+
+
+def make_stack(base: ResolvedBase, config: Config, label_names: tuple[str, ...], n_slots: int) -> Stack:
+    """A stack of `n_slots` fresh slots over `base`."""
+    options = get_method(config.method).options(**config.method_options)
+    spec = StackSpec(
+        config.method, options, config.head, config.depth, label_names, config.max_tokens, config.precision,
+        config.device, config.seed,
+    )  # fmt: skip
+    return build_stack(base, spec, seeds=[config.seed * 1000 + slot for slot in range(n_slots)])
+
+
+def training_options(config: Config, batch_rows: int) -> TrainingOptions:
+    """How the slots train. batch_rows : rows of the batch that they share."""
+    return TrainingOptions(
+        epochs=config.epochs,
+        batch_rows=batch_rows,
+        learning_rate=config.learning_rate,
+        head_learning_rate=config.head_learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_frac=config.warmup_frac,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        seed=config.seed,
+    )
+
+
+def artifact_info(
+    config: Config, base: ResolvedBase, stack: Stack, label_names: tuple[str, ...], *,
+    temperature: float, dataset_fingerprint: str,
+) -> ArtifactInfo:  # fmt: skip
+    """What `honed.json` says of a specialist trained under `config`."""
+    return ArtifactInfo(
+        base=config.base,
+        base_hub_id=base.hub_id,
+        base_revision=base.revision,
+        base_sha256=base.sha256,
+        tokenizer_sha256=tokenizer_sha256(stack.task.tokenizer),
+        task=config.task,
+        method=config.method,
+        method_options=get_method(config.method).options(**config.method_options).model_dump(),
+        head=config.head,
+        label_names=label_names,
+        max_tokens=config.max_tokens,
+        temperature=temperature,
+        n_layers=len(stack.layers),
+        depth=stack.depth,
+        dtype=config.precision,
+        dataset_fingerprint=dataset_fingerprint,
+    )

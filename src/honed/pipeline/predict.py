@@ -1,0 +1,165 @@
+"""`honed predict`: a specialist answers for every row of a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from honed.artifact import load_artifact
+from honed.data.loading import load_dataset
+from honed.data.readers import read_table
+from honed.data.roles import Roles
+from honed.errors import OutputError, RunFolderError
+from honed.events import Emitter
+from honed.serving.engine import load_specialist
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OUTPUT_SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The predictions of n rows, in the order of the input.
+
+    example_id : (n,).    probs : (n, c), calibrated, in the order of `label_names`.
+    """
+
+    example_id: tuple[str, ...]
+    probs: npt.NDArray[np.float64]
+    label_names: tuple[str, ...]
+
+    @property
+    def prediction(self) -> list[str]:
+        """The class of each row."""
+        return [self.label_names[j] for j in self.probs.argmax(axis=1)]
+
+    def table(self) -> pa.Table:
+        """Columns example_id, prediction, prob_0 .. prob_{c-1}."""
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {
+            "example_id": pa.array(self.example_id, pa.string()),
+            "prediction": pa.array(self.prediction, pa.string()),
+        }
+        columns |= {f"prob_{j}": self.probs[:, j] for j in range(len(self.label_names))}
+        return pa.table(columns)
+
+    def csv(self) -> bytes:
+        """The table as UTF-8 CSV; every text cell is quoted as needed, floats lose nothing."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        sink = pa.BufferOutputStream()
+        csv.write_csv(self.table(), sink, csv.WriteOptions(quoting_style="needed"))
+        written: bytes = sink.getvalue().to_pybytes()
+        return written
+
+    def write(self, path: Path) -> None:
+        """Write CSV or Parquet, by the suffix, whole or not at all.
+
+        Raises OutputError if the file cannot be written.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        partial = path.with_name(path.name + ".partial")
+        try:
+            if path.suffix.lower() == ".csv":
+                partial.write_bytes(self.csv())
+            else:
+                pq.write_table(self.table(), partial)
+            partial.replace(path)
+        except (OSError, pa.ArrowException) as error:
+            partial.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(
+                f"{path} could not be written: {reason}.", remedy="Free space or choose another --output."
+            ) from error
+
+
+def adapter_folder(run: Path) -> Path:
+    """The artifact of a run folder, or `run` itself if it is one.
+
+    Raises RunFolderError if there is none.
+    """
+    if (run / "honed.json").exists():
+        return run
+    if (run / "adapter" / "honed.json").exists():
+        return run / "adapter"
+    if not run.is_dir():
+        raise RunFolderError(f"There is no run folder {run}.", remedy="`honed fit` prints the folder that it writes.")
+    remedy = f"If the run was interrupted, continue it with `honed fit --resume {run}`."
+    raise RunFolderError(
+        f"{run} holds no specialist: neither honed.json nor adapter/honed.json is there.",
+        remedy=remedy if (run / "config.yaml").exists() else "Name the folder that `honed fit` wrote.",
+    )
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse an output that cannot be written, before any work is done.
+
+    Raises OutputError for an unknown suffix, a missing folder, or a file that exists (without `force`).
+    """
+    if path.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise OutputError(
+            f"--output {path}: its suffix {path.suffix!r} is none of {', '.join(OUTPUT_SUFFIXES)}.",
+            remedy=f"Use --output {path.with_suffix('.csv')}.",
+        )
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"--output {path}: there is no folder {path.parent}.", remedy=f"Make it with `mkdir -p {path.parent}`."
+        )
+    if path.is_dir():
+        raise OutputError(f"--output {path} is a folder.", remedy="Name a file.")
+    if path.exists() and not force:
+        raise OutputError(
+            f"--output {path} exists; nothing was overwritten.", remedy="Name another file, or add --force."
+        )
+
+
+def trained_roles(run: Path) -> Roles:
+    """The columns that the run was trained on; none are named where the run folder does not say."""
+    facts = (run.parent if (run / "honed.json").exists() else run) / "dataset.json"
+    if not facts.exists():
+        return Roles()
+    try:
+        roles = json.loads(facts.read_text(encoding="utf-8"))["roles"]
+        return Roles(text=None if roles["template"] else roles["text"], template=roles["template"], id=roles["id"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{facts} cannot be read.",
+            cause=f"{type(error).__name__}: {error}",
+            remedy=f"Copy the whole run folder again, or name its adapter folder: {run / 'adapter'}.",
+        ) from error
+
+
+def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", emitter: Emitter) -> Answers:
+    """Predict every row of a file.
+
+    roles : columns that the user named; what is not named is as it was in training.
+
+    Raises UsageError for a missing column, DataError for an unreadable file, RunFolderError for a damaged run.
+    """
+    folder = adapter_folder(run)
+    trained = trained_roles(run)
+    names = load_artifact(folder).info.label_names
+    if roles.text is None and roles.template is None:
+        roles = replace(roles, text=trained.text, template=trained.template)
+    with emitter.stage("check", f"Reading {source}"):
+        table = read_table(source)
+        if roles.id is None and trained.id in table.column_names:
+            roles = replace(roles, id=trained.id)
+        loaded = load_dataset(table, replace(roles, group=""), require_label=False, label_names=names)
+    with emitter.stage("load", "Loading the specialist"):
+        specialist = load_specialist(folder, device=device)
+    dataset = loaded.dataset
+    with emitter.stage("predict", f"Predicting {len(dataset)} rows"):
+        probs = specialist.probabilities(dataset.inputs, emitter)
+    return Answers(tuple(dataset.example_id.tolist()), probs, specialist.label_names)

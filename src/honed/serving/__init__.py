@@ -1,0 +1,1 @@
+"""A finished specialist, loaded and ready to answer."""

@@ -1,0 +1,1 @@
+"""The torch half: trunk, stack, loop, cross-validation."""
