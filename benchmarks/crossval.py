@@ -71,7 +71,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     from honed.methods.lora import LoraOptions
     from honed.training.build import StackSpec, build_stack, encode, make_trunk
     from honed.training.crossval import cross_validate
-    from honed.training.loop import Examples, TrainingOptions
+    from honed.training.loop import Examples, Loop, TrainingOptions
 
     texts, label, names, fold = load(arguments)
     base = resolve("minilm")
@@ -91,7 +91,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     trunk = make_trunk(stack, inputs, base.hidden_size, Path("unused"), 0.5, Emitter())
     trunk_s = time.perf_counter() - start
-    result = cross_validate(stack, trunk, examples, plan, options, emitter=Emitter())
+    result = cross_validate(Loop(stack, trunk, examples, options, Emitter()), plan)
     seconds = time.perf_counter() - start
     assert result.predictions.logits is not None
     prediction = result.predictions.logits.argmax(axis=1)

@@ -27,7 +27,7 @@ from honed.tasks.text_classification import TextClassification
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import slot_plans
 from honed.training.loop import Examples, Loop, SlotPlan, SlotRun, TrainingOptions
-from honed.training.stack import Inputs, Stack
+from honed.training.stack import Adaptation, Inputs, Stack
 from honed.training.trunk import TrunkCache
 
 TEXT_MODELS = ("bert", "llama", "gemma3", "modernbert")
@@ -142,7 +142,7 @@ def make_stack(
         built = NativeHead(model, routing, len(seeds))
     else:
         built = MeanHead(routing, len(seeds), N_CLASSES, model.config.hidden_size, getattr(torch, dtype))
-    return Stack(model, built, task, chosen, chosen.options(**options), routing=routing, seeds=seeds, depth=depth)
+    return Stack(model, built, task, Adaptation(chosen, chosen.options(**options), depth, seeds))
 
 
 def make_examples(name: str, n_rows: int = 18, *, seed: int = 0, n_folds: int = 5) -> Examples:

@@ -58,7 +58,7 @@ class Config(BaseModel):
     """share of the rows that is locked until the gate"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
     """share of a fold's training rows that decides when it stops; 0 trains all epochs"""
-    epochs: int = Field(8, ge=1, le=1000)
+    epochs: int = Field(5, ge=1, le=1000)
     """passes over the training rows, at most"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""

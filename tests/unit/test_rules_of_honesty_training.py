@@ -26,9 +26,9 @@ def train_fold(label: np.ndarray[Any, Any]) -> m.Trained:
 
 
 def relabelled(part: str) -> np.ndarray[Any, Any]:
-    """Labels in which one part of fold 1 has other ones."""
+    """Labels in which four rows of one part of fold 1 have other ones (all would be the classes renamed)."""
     examples = m.make_examples("bert")
-    rows = getattr(m.make_plan(examples).split(FOLD), part)
+    rows = getattr(m.make_plan(examples).split(FOLD), part)[:4]
     label = examples.label.copy()
     label[rows] = (label[rows] + 1) % m.N_CLASSES
     return label

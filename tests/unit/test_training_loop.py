@@ -134,7 +134,7 @@ def crossvalidated(*, has_stop: bool, **changes: Any) -> CrossValidated:
     examples = m.make_examples("bert")
     plan = m.make_plan(examples, has_stop=has_stop)
     stack = m.make_stack("bert", range(plan.n_folds + 1))
-    return cross_validate(stack, None, examples, plan, replace(m.QUICK, **changes), emitter=Emitter())
+    return cross_validate(Loop(stack, None, examples, replace(m.QUICK, **changes), Emitter()), plan)
 
 
 def test_the_final_model_takes_the_median_of_the_best_epochs() -> None:

@@ -30,11 +30,11 @@ from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
 from honed.pipeline.prepare import DEMO_DATA, Prepared, development, make_plan, prepare, write_texts
 from honed.pipeline.run_folder import RunFolder, claim, existing
-from honed.pipeline.scoring import groups_of, out_of_fold_json, score_baselines
+from honed.pipeline.scoring import Features, groups_of, out_of_fold_json, score_baselines
 from honed.training.build import encode, make_trunk
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import CrossValidated, cross_validate
-from honed.training.loop import Examples
+from honed.training.loop import Examples, Loop
 from honed.training.stack import Stack
 
 
@@ -123,7 +123,7 @@ def _train_and_judge(
             # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
             options = training_options(config, round(config.batch_size * config.folds / (config.folds - 1)))
             checkpoint = CheckpointFolder(run.checkpoint, stack, f"{config.fingerprint} {dataset.fingerprint}")
-            trained = cross_validate(stack, trunk, examples, part_plan, options, emitter=emitter, checkpoint=checkpoint)
+            trained = cross_validate(Loop(stack, trunk, examples, options, emitter), part_plan, checkpoint)
         oof = OutOfFold.check(
             trained.predictions,
             planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
@@ -151,7 +151,7 @@ def _train_and_judge(
             run.metrics,
             {"label_names": dataset.label_names, "metric": config.metric, "level": config.level, **metrics, **facts},
         )
-        verdict = _gate(run, config, dataset, plan, emitter)
+        verdict = _gate(run, config, dataset, plan, features, emitter)
         finish(run, emitter, verdict)
         shutil.rmtree(run.checkpoint, ignore_errors=True)
         spill.unlink(missing_ok=True)
@@ -170,13 +170,15 @@ def _note_group_leak(run: RunFolder, prepared: Prepared, part: Dataset, plan: Fo
     write_json(run.dataset, {**prepared.facts, "notes": [*prepared.facts["notes"], note]})
 
 
-def _gate(run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, emitter: Emitter) -> Verdict:
+def _gate(
+    run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, features: Features, emitter: Emitter
+) -> Verdict:
     if not config.gate:
         verdict = locked(config)
         write_json(run.verdict, verdict.to_json())
         return verdict
     with emitter.stage("gate", "Opening the locked holdout for the artifact that ships"):
-        return open_gate(run, config, dataset, plan, emitter)
+        return open_gate(run, config, dataset, plan, emitter, features)
 
 
 def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:

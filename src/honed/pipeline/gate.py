@@ -34,11 +34,11 @@ def locked(config: Config) -> Verdict:
 
 def open_gate(
     run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, emitter: Emitter,
-    features: Features | None = None,
+    development_features: Features | None = None,
 ) -> Verdict:  # fmt: skip
     """Score the artifact in `run.adapter`, loaded back from disk, on the holdout; writes holdout, metrics, verdict.
 
-    features : of the frozen base for all rows of `dataset`, if at hand.
+    development_features : of the frozen base for the rows `plan.development`, if at hand.
     The opening is written to the ledger before a single row is scored.
     """
     requirements = tuple(Requirement.parse(text, dataset.label_names) for text in config.require)
@@ -47,8 +47,7 @@ def open_gate(
     emitter.emit("holdout.opened", f"The holdout was opened (look {openings}).", openings=openings)
     holdout = score_holdout(specialist, dataset, plan)
     holdout.write(run.holdout)
-    if features is None:
-        features = base_features(specialist.stack, dataset.inputs, emitter)
+    features = _all_features(specialist, dataset, plan, development_features, emitter)
     baselines = score_baselines(dataset, plan, features, on_holdout=True)
     group = groups_of(holdout, plan)
     terms = GateTerms(requirements, config.metric, config.level, openings, tuple(baselines.not_run.values()))
@@ -62,6 +61,18 @@ def open_gate(
     write_json(run.metrics, metrics)
     write_json(run.verdict, verdict.to_json())
     return verdict
+
+
+def _all_features(
+    specialist: Specialist, dataset: Dataset, plan: FoldPlan, development: Features | None, emitter: Emitter
+) -> Features:
+    """Features of the frozen base for all rows; those of the development rows are computed only if not at hand."""
+    if development is None:
+        return base_features(specialist.stack, dataset.inputs, emitter)
+    features = np.empty((len(dataset), development.shape[1]))
+    features[plan.development] = development
+    features[plan.holdout] = base_features(specialist.stack, [dataset.inputs[i] for i in plan.holdout], emitter)
+    return features
 
 
 def score_holdout(specialist: Specialist, dataset: Dataset, plan: FoldPlan) -> Predictions:

@@ -73,6 +73,7 @@ class NativeHead(torch.nn.Module):
     def __init__(self, model: Any, routing: Routing, n_slots: int) -> None:
         super().__init__()
         backbone = model.base_model
+        self.routing = routing
         self.module_names = [
             name
             for name, child in model.named_children()

@@ -19,7 +19,7 @@ from honed.routing import Routing
 from honed.tasks.heads import MeanHead, NativeHead
 from honed.tasks.text_classification import TextClassification
 from honed.training.allocator import keep_freed_memory
-from honed.training.stack import Inputs, Stack
+from honed.training.stack import Adaptation, Inputs, Stack
 from honed.training.trunk import TrunkCache
 
 HeadKind = Literal["mean", "native"]
@@ -61,8 +61,7 @@ def build_stack(base: ResolvedBase, spec: StackSpec, seeds: Sequence[int]) -> St
         head = MeanHead(routing, len(seeds), n_classes, base.hidden_size, dtype)
     model.to(device)
     head.to(device)
-    method = get_method(spec.method)
-    return Stack(model, head, task, method, spec.options, routing=routing, seeds=seeds, depth=spec.depth)
+    return Stack(model, head, task, Adaptation(get_method(spec.method), spec.options, spec.depth, seeds))
 
 
 def check_max_tokens(base: ResolvedBase, max_tokens: int) -> None:

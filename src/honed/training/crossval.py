@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from honed.data.folds import FoldPlan
-from honed.events import Emitter
 from honed.oof import Predictions
 from honed.training.checkpoint import CheckpointFolder
-from honed.training.loop import Examples, Loop, SlotPlan, SlotRun, TrainingOptions, predict
-from honed.training.stack import Stack
-from honed.training.trunk import TrunkCache
+from honed.training.loop import Loop, SlotPlan, SlotRun
 
 FINAL = "final"
 
@@ -41,21 +36,14 @@ def slot_plans(plan: FoldPlan) -> list[SlotPlan]:
     return [*plans, SlotPlan(FINAL, plan.n_folds, final.train, final.stop)]
 
 
-def cross_validate(
-    stack: Stack,
-    trunk: TrunkCache | None,
-    examples: Examples,
-    plan: FoldPlan,
-    options: TrainingOptions,
-    *,
-    emitter: Emitter,
-    checkpoint: CheckpointFolder | None = None,
-) -> CrossValidated:
+def cross_validate(loop: Loop, plan: FoldPlan, checkpoint: CheckpointFolder | None = None) -> CrossValidated:
     """Train all folds and the final model at once, then score every development row by the fold that never saw it.
 
+    plan : of exactly the loop's examples; it holds no locked row.
     The final model has no stop part: it uses all rows and takes the (rounded) median of the folds' best epochs.
+
+    Raises TrainingError if a slot diverges twice.
     """
-    loop = Loop(stack, trunk, examples, options, emitter)
     runs = loop.start(slot_plans(plan))
     position = checkpoint.restore(runs) if checkpoint else None
     loop.train(runs, position, checkpoint)
@@ -63,7 +51,7 @@ def cross_validate(
     best_epoch = {run.plan.name: run.best_epoch for run in folds}
     best_epoch[FINAL] = _final_epoch(folds, final)
     return CrossValidated(
-        predictions=_out_of_fold(stack, trunk, examples, plan),
+        predictions=_out_of_fold(loop, plan),
         final_state=final.snapshots[best_epoch[FINAL]],
         curves={run.plan.name: run.curve for run in runs},
         best_epoch=best_epoch,
@@ -77,25 +65,19 @@ def _final_epoch(folds: list[SlotRun], final: SlotRun) -> int:
     return min(last, round(statistics.median(run.best_epoch for run in folds)))
 
 
-def _out_of_fold(stack: Stack, trunk: TrunkCache | None, examples: Examples, plan: FoldPlan) -> Predictions:
-    parts = []
-    for fold in range(plan.n_folds):
-        rows = plan.split(fold).test
-        parts.append((rows, np.full(len(rows), fold), predict(stack, examples.inputs, trunk, fold, rows)))
-    rows, folds, logits = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(rows)
-    return as_predictions(stack.task, examples, rows[order], folds[order], logits[order], plan.example_id)
-
-
-def as_predictions(
-    task: Any,
-    examples: Examples,
-    rows: npt.NDArray[np.int64],
-    fold: npt.NDArray[np.int64],
-    logits: npt.NDArray[np.float64],
-    example_id: npt.NDArray[np.str_],
-) -> Predictions:
-    """Scored rows as a table; the loss is the task's own."""
-    label = examples.label[rows]
-    loss = task.loss(torch.from_numpy(logits), torch.from_numpy(label)).numpy()
-    return Predictions(example_id[rows], np.zeros_like(rows), fold, label, loss, examples.weight[rows], logits)
+def _out_of_fold(loop: Loop, plan: FoldPlan) -> Predictions:
+    rows = plan.development
+    tests = [plan.split(fold).test for fold in range(plan.n_folds)]
+    by_fold = np.concatenate([loop.predict(fold, test) for fold, test in enumerate(tests)])
+    logits = by_fold[np.argsort(np.concatenate(tests))]  # each row is in one test part, so this is the rows' own order
+    label = loop.examples.label[rows]
+    loss = loop.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(label)).numpy()
+    return Predictions(
+        example_id=plan.example_id[rows],
+        repeat=np.zeros_like(rows),
+        fold=plan.fold[rows],
+        label=label,
+        loss=loss,
+        weight=loop.examples.weight[rows],
+        logits=logits,
+    )

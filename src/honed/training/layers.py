@@ -30,13 +30,13 @@ def find_layers(model: torch.nn.Module) -> tuple[str, torch.nn.ModuleList]:
 def resolve_depth(depth: int | str, n_layers: int) -> int:
     """Number of adapted top layers for `--depth auto|all|N`.
 
-    auto is the top third of the layers, at least one: see docs/decisions on what depth buys.
+    auto is the top sixth of the layers, at least one: docs/decisions/003 shows what depth bought on real data.
     Raises UsageError if N is not between 1 and the number of layers.
     """
     if depth == "all":
         return n_layers
     if depth == "auto":
-        return max(1, round(n_layers / 3))
+        return max(1, round(n_layers / 6))
     if not isinstance(depth, int) or not 1 <= depth <= n_layers:
         raise UsageError(
             f"--depth {depth} does not fit a base with {n_layers} layers.",

@@ -253,9 +253,13 @@ class Loop:
         elif epoch - run.best_epoch >= self.options.patience:
             run.status = "done"
 
+    def predict(self, slot: int, rows: Rows) -> npt.NDArray[np.float64]:
+        """Logits (rows, c) of one slot, in the order of `rows`."""
+        return predict(self.stack, self.examples.inputs, self.trunk, slot, rows)
+
     def mean_loss(self, slot: int, rows: Rows) -> float:
         """Weighted mean loss (nats) of `rows` under one slot."""
-        logits = predict(self.stack, self.examples.inputs, self.trunk, slot, rows)
+        logits = self.predict(slot, rows)
         loss = self.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(self.examples.label[rows])).numpy()
         return float(np.average(loss, weights=self.examples.weight[rows]))
 

@@ -14,7 +14,7 @@ import torch
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import Method
-from honed.routing import Routing, Segment, SharedInput
+from honed.routing import Segment, SharedInput
 from honed.tasks.heads import masked_mean
 from honed.training.layers import find_layers, resolve_depth
 from honed.training.trunk import TrunkCache, capture, replay
@@ -30,24 +30,33 @@ class Inputs:
     n_tokens: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Adaptation:
+    """How a stack adapts its model. seeds: one a slot; a slot's start depends on its own seed alone."""
+
+    method: Method
+    options: Any
+    depth: int | str
+    seeds: Sequence[int]
+
+
 class Stack:
     """Adapts a model in place: wraps the linear modules of its top `depth` layers and gives each slot its own head.
 
     model : the frozen model; it stays in eval mode (no dropout in the base), so the trunk is exact.
-    head : a head of `honed.tasks.heads` that shares `routing`.
-    seeds : one a slot; a slot's start depends on its own seed alone, never on its neighbours.
+    head : a head of `honed.tasks.heads`; the stack shares its routing.
+
+    Raises UsageError if the method does not stack or the depth does not fit the model.
     """
 
-    def __init__(
-        self, model: Any, head: Any, task: Any, method: Method, options: Any, *, routing: Routing, seeds: Sequence[int],
-        depth: int | str,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Any, head: Any, task: Any, adaptation: Adaptation) -> None:
+        method, options, seeds = adaptation.method, adaptation.options, adaptation.seeds
         if not method.capabilities.stacks:
             raise UsageError(f"Method {method.name!r} does not stack.")
-        self.model, self.head, self.task, self.routing = model.eval(), head, task, routing
+        self.model, self.head, self.task, self.routing = model.eval(), head, task, head.routing
         self.n_slots = len(seeds)
         self.layers_path, self.layers = find_layers(model)
-        self.depth = resolve_depth(depth, len(self.layers))
+        self.depth = resolve_depth(adaptation.depth, len(self.layers))
         self.cut = len(self.layers) - self.depth
         self.sites: dict[str, Any] = {}
         for parameter in model.parameters():
@@ -58,7 +67,7 @@ class Stack:
                 path = f"{self.layers_path}.{i}.{name}"
                 parent, _, leaf = path.rpartition(".")
                 linear = model.get_submodule(path)
-                wrapped = method.wrap(linear, routing, [_site_seed(seed, path) for seed in seeds], options)
+                wrapped = method.wrap(linear, self.routing, [_site_seed(seed, path) for seed in seeds], options)
                 setattr(model.get_submodule(parent), leaf, wrapped)
                 self.sites[path] = wrapped
         first = next(iter(model.parameters()))
@@ -131,8 +140,9 @@ class Stack:
             segments.append(Segment(slot, start, start + len(own)))
             start += len(own)
         self.routing.segments = tuple(segments)
-        self.routing.rows = np.concatenate([own for _, own in pairs])
-        return self.routing.rows
+        rows: Rows = np.concatenate([own for _, own in pairs])
+        self.routing.rows = rows
+        return rows
 
     def _run(
         self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows, model: Any
