@@ -1,14 +1,14 @@
 """Cross-validation as one stack against one ordinary run.
 
-    python benchmarks/crossval.py --json FILE [--data CSV] [--rows 600] [--epochs 2] [--depths auto,1,2,3,all]
+    python benchmarks/crossval.py --json FILE [--data CSV] [--rows 600] [--epochs 2] [--depths auto,2,3,all]
 
 ours  trunk + 5 folds + final model + out-of-fold predictions, as `honed fit` trains them (no stop part: each fold
       trains on all of its 80 %, every epoch)
 peer  ONE transformers `Trainer` + PEFT LoRA run in all layers on 80 % of the rows, dynamic padding
 
 Same rows, tokens, epochs, batch and rank; every run is a process of its own, ours and the peer's take turns, and the
-medians are quoted. Loading the model and tokenizing are not timed on either side. The quality of the peer comes from
-its five folds, run once (--no-quality leaves this out).
+medians are quoted. Loading the model and tokenizing are not timed on either side. The peer's runs leave out one fold
+after the other, so its five timings are also its out-of-fold predictions.
 """
 
 from __future__ import annotations
@@ -187,12 +187,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--head-learning-rate", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--head-learning-rate", type=float, default=5e-3)
     parser.add_argument("--peer-learning-rate", type=float, default=1e-3)
-    parser.add_argument("--depths", default="auto,1,2,3,all")
+    parser.add_argument("--depths", default="auto,2,3,all")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--no-quality", action="store_true")
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
     parser.add_argument("--depth", default="auto", help=argparse.SUPPRESS)
     parser.add_argument("--fold", type=int, default=0, help=argparse.SUPPRESS)
@@ -203,16 +202,22 @@ def main() -> None:
         print(json.dumps({**result, "peak_rss_bytes": peak}))
         return
 
+    _, label, _, fold = load(arguments)
     depths = arguments.depths.split(",")
     runs: dict[str, list[dict[str, Any]]] = {depth: [] for depth in depths}
     peers: list[dict[str, Any]] = []
-    for repeat in range(arguments.repeats):
-        for depth in depths if repeat == 0 else depths[:1]:  # the default depth is timed every time, the others once
-            peers.append(child(arguments, "--side", "peer"))
-            runs[depth].append(child(arguments, "--side", "ours", "--depth", depth))
-            ratio = runs[depth][-1]["seconds"] / peers[-1]["seconds"]
-            print(f"depth {depth}: ours {runs[depth][-1]['seconds']:.1f} s, peer {peers[-1]['seconds']:.1f} s, "
-                  f"ratio {ratio:.2f}, macro F1 {runs[depth][-1]['macro_f1']:.3f}", file=sys.stderr)  # fmt: skip
+    peer_prediction = np.zeros(len(label), dtype=np.int64)
+    # The default depth is timed every time, the others once; each of the peer's five folds is one of its timings.
+    turns = [*[depths[0]] * arguments.repeats, *depths[1:]]
+    for turn in range(max(len(turns), FOLDS)):
+        if turn < FOLDS:
+            peers.append(child(arguments, "--side", "peer", "--fold", str(turn)))
+            peer_prediction[peers[-1]["test"]] = peers[-1]["prediction"]
+            print(f"peer, fold {turn}: {peers[-1]['seconds']:.1f} s", file=sys.stderr)
+        if turn < len(turns):
+            own = child(arguments, "--side", "ours", "--depth", turns[turn])
+            runs[turns[turn]].append(own)
+            print(f"ours, depth {turns[turn]}: {own['seconds']:.1f} s, macro F1 {own['macro_f1']:.3f}", file=sys.stderr)
     peer_s = statistics.median(run["seconds"] for run in peers)
     by_depth = {}
     for depth, own in runs.items():
@@ -233,19 +238,15 @@ def main() -> None:
         "peer_s": peer_s,
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "macro_f1": first["macro_f1"],
+        "peer_macro_f1": macro_f1(label, peer_prediction, fold),
+        "peer_accuracy": float((peer_prediction == label).mean()),
         "peak_rss_bytes": first["peak_rss_bytes"],
         "peer_peak_rss_bytes": max(run["peak_rss_bytes"] for run in peers),
         "by_depth": by_depth,
+        "peer_runs_s": [run["seconds"] for run in peers],
+        "ours_runs_s": [run["seconds"] for run in runs[depths[0]]],
         "settings": {k: v for k, v in vars(arguments).items() if k not in {"json", "side", "depth", "fold"}},
     }
-    if not arguments.no_quality:
-        _, label, _, fold = load(arguments)
-        prediction = np.zeros(len(label), dtype=np.int64)
-        for k in range(FOLDS):
-            run = child(arguments, "--side", "peer", "--fold", str(k))
-            prediction[run["test"]] = run["prediction"]
-        result["peer_macro_f1"] = macro_f1(label, prediction, fold)
-        result["peer_accuracy"] = float((prediction == label).mean())
     text = json.dumps(result, indent=2)
     print(text)
     if arguments.json:

@@ -44,6 +44,10 @@ def run(data: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
+def _shown(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
@@ -61,8 +65,7 @@ def main() -> None:
     for name, row in result["data"].items():
         for metric in METRICS[:2]:
             own, peer, gap = row["ours"][metric], row["tfidf_logreg"][metric], row["tfidf_logreg"]["difference"][metric]
-            print(f"{name} {metric}: {own['value']:.3f} [{own['low']:.3f}, {own['high']:.3f}], TF-IDF {peer['value']:.3f}, "
-                  f"difference {gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")  # fmt: skip
+            print(f"{name} {metric}: {_shown(own)}, TF-IDF {peer['value']:.3f}, difference {_shown(gap)}")
         print(f"{name}: trained in {row['ours_s']:.0f} s")
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -64,9 +64,9 @@ class Config(BaseModel):
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
     """rows a step and fold"""
-    learning_rate: float = Field(1e-3, gt=0, lt=10)
+    learning_rate: float = Field(5e-4, gt=0, lt=10)
     """peak learning rate of the adapter (AdamW)"""
-    head_learning_rate: float = Field(1e-2, gt=0, lt=10)
+    head_learning_rate: float = Field(5e-3, gt=0, lt=10)
     """peak learning rate of the head"""
     weight_decay: float = Field(0.01, ge=0, lt=10)
     """AdamW's decoupled weight decay"""

@@ -33,7 +33,7 @@ class TrainingOptions:
     clip_norm: float = 1.0
     patience: int = 2
     seed: int = 0
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: int = 8192
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ class Loop:
             raise TrainingError(
                 f"Slot {run.plan.name!r} diverged twice, at learning rates {rate:g} and {rate * RESTART_RATE:g}.",
                 cause="Its loss became infinite, or stayed far above where it began.",
-                remedy=f"Use a smaller rate, e.g. `--learning-rate {rate / 10:g}`.",
+                remedy=f"Use smaller rates, e.g. `--learning-rate {rate / 10:g}` and "
+                f"`--head-learning-rate {self.options.head_learning_rate / 10:g}`.",
             )
         self.stack.load_slot_state(run.plan.slot, run.start)
         run.optimizer = self._optimizer(run.plan.slot)
