@@ -24,7 +24,7 @@ class LoraOptions(MethodOptions):
     rslora: bool = Field(False, description="rank-stabilised scaling (Kalajdzievski 2023)")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of A")
     target: Literal["attention", "all-linear"] = Field(
-        "all-linear", description="which linear modules of a layer: query/key/value/output, or every one"
+        "attention", description="which linear modules of a layer: query, key, value and output, or every one"
     )
 
     @property
