@@ -58,15 +58,15 @@ class Config(BaseModel):
     """share of the rows that is locked until the gate"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
     """share of a fold's training rows that decides when it stops; 0 trains all epochs"""
-    epochs: int = Field(5, ge=1, le=1000)
+    epochs: int = Field(4, ge=1, le=1000)
     """passes over the training rows, at most"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
     """rows a step and fold"""
-    learning_rate: float = Field(5e-4, gt=0, lt=10)
+    learning_rate: float = Field(1e-3, gt=0, lt=10)
     """peak learning rate of the adapter (AdamW)"""
-    head_learning_rate: float = Field(5e-3, gt=0, lt=10)
+    head_learning_rate: float = Field(1e-2, gt=0, lt=10)
     """peak learning rate of the head"""
     weight_decay: float = Field(0.01, ge=0, lt=10)
     """AdamW's decoupled weight decay"""
