@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import models as m
 import numpy as np
 import pytest
+
+import models as m
 from tolerances import tolerance
 
 pytestmark = pytest.mark.gpu
