@@ -128,6 +128,17 @@ def test_killed_at_a_step_it_resumes_to_the_same_result(
     assert (ours.logits == theirs.logits).all()
 
 
+def test_killed_between_verdict_and_report_the_holdout_needs_no_second_look(cli: Cli, copied_run: Path) -> None:
+    before = (copied_run / "verdict.json").read_bytes()
+    ledger = copied_run.parent / "holdout_ledger.jsonl"
+    looks = ledger.read_bytes() if ledger.exists() else b""
+    (copied_run / "report.html").unlink()
+    cli("fit", "--resume", copied_run)
+    assert (copied_run / "report.html").exists()
+    assert (copied_run / "verdict.json").read_bytes() == before
+    assert (ledger.read_bytes() if ledger.exists() else b"") == looks
+
+
 def test_interrupt_says_how_to_resume(
     cli: Cli, easy_csv: Path, minilm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,9 +82,14 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
     run = existing(path)
     if run.is_complete:
         return run
+    emitter = Emitter(tuple(listeners))
+    if run.verdict.exists():  # judged, but killed before its report: the holdout needs no second look
+        said = run.read_json(run.verdict)
+        with disk_faults(run.path):
+            finish(run, emitter, Verdict(said["verdict"], tuple(said["reasons"]), said["holdout_openings"]))
+        return run
     config = make_config(read_config(run.config))
     base = resolve(config.base, revision=config.revision)
-    emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare(config, base)
         plan = make_plan(config, prepared.dataset)

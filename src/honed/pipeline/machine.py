@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from honed.errors import HonedError
+from honed.errors import HonedError, OutputError
 from honed.version import __version__
 
 _DISK = {
@@ -26,8 +26,9 @@ def disk_faults(run: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else None
+    except (OSError, SafetensorError, OutputError) as error:
+        fault = error.__cause__ if isinstance(error, OutputError) else error
+        number = fault.errno if isinstance(fault, OSError) else None
         if number not in _DISK and "No space left" in str(error):
             number = errno.ENOSPC
         if number not in _DISK:
