@@ -18,7 +18,7 @@ from honed.evidence.metrics import Floats, Ints, row_log_loss, softmax
 from honed.oof import HOLDOUT_FOLD, Predictions
 
 TFIDF_C = 10.0
-PROBE_C = 1.0
+PROBE_C = 0.01  # frozen features are many for few rows: on 600 abstracts C = 1 gave macro F1 .526, C = .01 gave .571
 MAX_ITER = 2000
 MANY_ROWS = 500  # from here on words that stand in one row only are noise
 Fit = Callable[[Any, Ints, Any, int], tuple[Ints, Floats]]
