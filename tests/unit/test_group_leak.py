@@ -8,7 +8,6 @@ import re
 import numpy as np
 import pytest
 
-from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.folds import plan_folds
 from honed.pipeline import group_leak
@@ -67,4 +66,3 @@ def test_random_folds_are_stratified_and_even() -> None:
 def test_the_demo_is_grouped_by_licence() -> None:
     config = demo_config("there")
     assert (config.data, config.group, config.out) == ("demo:licences", "licence", "there")
-    assert config.epochs == Config().epochs
