@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from honed.data.tables import write_parquet
 from honed.errors import EvidenceError, RunFolderError
 
 HOLDOUT_FOLD = -1
@@ -56,7 +57,6 @@ class Predictions:
     def write(self, path: Path) -> None:
         """Write the table as Parquet, in the columns that the run folder promises."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         columns: dict[str, object] = {
             "example_id": pa.array(self.example_id.tolist(), pa.string()),
@@ -68,9 +68,7 @@ class Predictions:
         }
         if self.logits is not None:
             columns |= {f"logit_{j}": self.logits[:, j] for j in range(self.logits.shape[1])}
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(pa.table(columns), partial)
-        partial.replace(path)
+        write_parquet(pa.table(columns), path)
 
     @staticmethod
     def read(path: Path) -> Predictions:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.group_assignment import assign_groups
+from honed.data.tables import write_parquet
 from honed.errors import DataError, RunFolderError, UsageError
 
 HOLDOUT = -1
@@ -81,7 +82,6 @@ class FoldPlan:
     def write(self, path: Path) -> None:
         """Write the plan as Parquet; an interrupted write leaves no half file under this name."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         table = pa.table(
             {
@@ -96,9 +96,7 @@ class FoldPlan:
             "honed.seed": str(self.seed),
             "honed.dataset_fingerprint": self.dataset_fingerprint,
         }
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table.replace_schema_metadata(metadata), partial)
-        partial.replace(path)
+        write_parquet(table.replace_schema_metadata(metadata), path)
 
     @staticmethod
     def read(path: Path) -> FoldPlan:

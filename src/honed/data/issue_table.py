@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from honed.data.tables import write_parquet
 from honed.errors import RunFolderError
 
 Action = Literal["drop", "group", "review", "none"]
@@ -99,7 +100,6 @@ class IssueTable:
     def write(self, path: Path) -> None:
         """Write the table as Parquet; an interrupted write leaves no half file under this name."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         table = pa.table(
             {
@@ -112,9 +112,7 @@ class IssueTable:
                 "evidence": pa.array(self.evidence.tolist(), pa.string()),
             }
         )
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table, partial)
-        partial.replace(path)
+        write_parquet(table, path)
 
     @staticmethod
     def read(path: Path) -> IssueTable:

@@ -17,6 +17,7 @@ from honed.data.issue_table import IssueTable
 from honed.data.loading import load_dataset
 from honed.data.readers import read_table
 from honed.data.roles import Roles
+from honed.data.tables import write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,12 +113,9 @@ def development(dataset: Dataset, plan: FoldPlan) -> tuple[Dataset, FoldPlan]:
 def write_texts(path: Path, dataset: Dataset) -> None:
     """Keep the texts beside the tables, so that the report can show the worst mistakes."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns = {
         "example_id": pa.array(dataset.example_id.tolist(), pa.string()),
         "text": pa.array(dataset.inputs, pa.string()),
     }
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.table(columns), partial)
-    partial.replace(path)
+    write_parquet(pa.table(columns), path)

@@ -63,9 +63,7 @@ def load_specialist(folder: Path, *, base: str | None = None, device: str = "aut
     """
     artifact = load_artifact(folder)
     info = artifact.info
-    found = resolve(
-        base or info.base, revision=None if base else info.base_revision if info.base_hub_id == info.base else None
-    )
+    found = resolve(base or info.base, revision=None if base else info.base_revision)
     return assemble(artifact, found, device=device)
 
 
