@@ -126,7 +126,7 @@ def _minilm_backbone(dtype: str) -> Any:
 
 def make_stack(
     name: str, seeds: Sequence[int], *, head: str = "mean", depth: int | str = 2, dtype: str = "float64",
-    method: str = "lora", **options: Any,
+    method: str = "lora", recompute: bool = False, **options: Any,
 ) -> Stack:  # fmt: skip
     """A stack of one slot a seed over a tiny model, or over MiniLM."""
     import torch
@@ -142,7 +142,9 @@ def make_stack(
         built = NativeHead(model, routing, len(seeds))
     else:
         built = MeanHead(routing, len(seeds), N_CLASSES, model.config.hidden_size, getattr(torch, dtype))
-    return Stack(model, built, task, Adaptation(chosen, chosen.options(**options), depth, seeds))
+    return Stack(
+        model, built, task, Adaptation(chosen, [chosen.options(**options)] * len(seeds), depth, seeds, recompute)
+    )
 
 
 def make_examples(name: str, n_rows: int = 18, *, seed: int = 0, n_folds: int = 5) -> Examples:

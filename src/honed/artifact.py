@@ -1,7 +1,8 @@
 """The artifact that ships: adapter + head + preprocessing + temperature, in PEFT's own format.
 
 adapter/
-  adapter_config.json, adapter_model.safetensors   as PEFT writes them (a native head is inside, as PEFT saves it)
+  adapter_config.json, adapter_model.safetensors   as PEFT writes them (a native head is inside, as PEFT saves it);
+                                                   without adapter_config.json where PEFT has no such adapter
   head.safetensors                                 the mean head: weight (c, d), bias (c,)
   honed.json                                       everything else that a prediction depends on
 """
@@ -9,19 +10,19 @@ adapter/
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase
 from honed.errors import BaseModelError, OutputError, RunFolderError
-from honed.methods.base import get_method
+from honed.methods.base import PEFT_PREFIX, Adapted, PeftFiles, get_method
 
 if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
-_PEFT_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ArtifactInfo:
 
     base_* : the base the adapter was trained on; `base_sha256` must match at loading.
     tokenizer_sha256 : of the tokenizer's vocabulary and rules.    temperature : divides the logits.
-    n_layers, depth : adapted are the top `depth` of `n_layers`.
+    n_layers, depth : adapted are the top `depth` of `n_layers`.    head_modules : names of a native head's modules.
     """
 
     base: str
@@ -49,6 +50,7 @@ class ArtifactInfo:
     depth: int
     dtype: str
     dataset_fingerprint: str
+    head_modules: tuple[str, ...] = ()
     format: int = FORMAT
 
 
@@ -73,11 +75,8 @@ def tokenizer_sha256(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 
-def save_artifact(folder: Path, artifact: Artifact, *, sites: list[str], head_modules: list[str]) -> None:
-    """Write the artifact beside `folder`, then put it in place whole.
-
-    sites : full paths of the adapted modules.    head_modules : names of a native head's modules.
-    """
+def save_artifact(folder: Path, artifact: Artifact, *, sites: Sequence[str]) -> None:
+    """Write the artifact beside `folder`, then put it in place whole. sites : full paths of the adapted modules."""
     import shutil
 
     from safetensors.torch import save_file
@@ -87,25 +86,27 @@ def save_artifact(folder: Path, artifact: Artifact, *, sites: list[str], head_mo
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    is_native = info.head == "native"
-    kind: dict[str, Any] = {
-        "base_model_name_or_path": info.base_hub_id or info.base,
-        "revision": info.base_revision,
-        "task_type": "SEQ_CLS" if is_native else "FEATURE_EXTRACTION",
-        "modules_to_save": head_modules if is_native else None,
-    }
-    config = method.peft_config(method.options(**info.method_options), sites, kind)
     parts: dict[str, dict[str, torch.Tensor]] = {"adapter": {}, "head": {}}
     for key, tensor in artifact.state.items():
         part, _, name = key.partition(".")
         parts[part][name] = tensor.contiguous()
-    tensors = {_PEFT_PREFIX + name: tensor for name, tensor in parts["adapter"].items()}
-    if is_native:
-        tensors |= {_PEFT_PREFIX + name: tensor for name, tensor in parts["head"].items()}
+    files = method.to_peft(
+        method.options(**info.method_options), Adapted(tuple(sites), info.n_layers, info.depth, parts["adapter"])
+    )
+    tensors = files.tensors if files else parts["adapter"]
+    if info.head_modules:
+        tensors = tensors | {PEFT_PREFIX + name: tensor for name, tensor in parts["head"].items()}
     else:
         save_file(parts["head"], partial / "head.safetensors")
     save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
-    write_json(partial / "adapter_config.json", config)
+    if files:
+        kind = {
+            "base_model_name_or_path": info.base_hub_id or info.base,
+            "revision": info.base_revision,
+            "task_type": "SEQ_CLS" if info.head_modules else "FEATURE_EXTRACTION",
+            "modules_to_save": list(info.head_modules) or None,
+        }
+        write_json(partial / "adapter_config.json", files.config | kind)
     write_json(partial / "honed.json", asdict(info))
     if folder.exists():
         shutil.rmtree(folder)
@@ -128,17 +129,21 @@ def load_artifact(folder: Path) -> Artifact:
                 f"{folder / 'honed.json'} has format {fields.get('format')!r}; this honed reads {FORMAT}.",
                 remedy="Use the honed version that wrote it.",
             )
-        info = ArtifactInfo(**{**fields, "label_names": tuple(fields["label_names"])})
+        info = ArtifactInfo(**fields | {name: tuple(fields.get(name, ())) for name in ("label_names", "head_modules")})
         tensors = load_file(folder / "adapter_model.safetensors")
-        head = load_file(folder / "head.safetensors") if info.head == "mean" else {}
+        head = {} if info.head_modules else load_file(folder / "head.safetensors")
+        peft = folder / "adapter_config.json"
+        inside = tuple(f"{PEFT_PREFIX}{name}." for name in info.head_modules)
+        own = {name: tensors.pop(name) for name in list(tensors) if inside and name.startswith(inside)}
+        head |= {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in own.items()}
+        if peft.exists():
+            files = PeftFiles(json.loads(peft.read_text(encoding="utf-8")), tensors)
+            _, tensors = get_method(info.method).from_peft(files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         reason = f"{error}".splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"The artifact in {folder} cannot be read.", cause=f"{reason}.", remedy=remedy) from error
-    state = {f"head.{name}": tensor for name, tensor in head.items()}
-    for key, tensor in tensors.items():
-        name = key.removeprefix(_PEFT_PREFIX)
-        state[f"{'adapter' if '.lora_' in name or info.head == 'mean' else 'head'}.{name}"] = tensor
-    return Artifact(info, state)
+    state = {f"adapter.{name}": tensor for name, tensor in tensors.items()}
+    return Artifact(info, state | {f"head.{name}": tensor for name, tensor in head.items()})
 
 
 def check_base(info: ArtifactInfo, base: ResolvedBase) -> None:

@@ -38,16 +38,18 @@ class Routing:
     Rows outside every segment see the frozen base alone. `step_seed` and `rows` (which example each row of the batch
     is) make dropout reproducible: they are the same for a slot trained alone and for the same slot inside a stack.
     `shared_input` lets a frozen product of the lowest adapted layer be computed once a row instead of once a row and
-    slot.
+    slot. `only`: every row belongs to this slot, however many rows there are (an export traces a batch of any size).
     """
 
     def __init__(self) -> None:
+        self.only: int | None = None
         self.segments: tuple[Segment, ...] = ()
         self.step_seed: int | None = None
         self.rows: npt.NDArray[np.int64] | None = None
         self.shared_input: SharedInput | None = None
 
-    @property
-    def n_rows(self) -> int:
-        """Rows covered by the segments, which are contiguous from row 0."""
-        return self.segments[-1].stop if self.segments else 0
+    def split(self, x: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
+        """Slot and rows of each part of a batch x: (rows, ...)."""
+        if self.only is not None:
+            return [(self.only, x)]
+        return [(s.slot, x[s.start : s.stop]) for s in self.segments]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from honed.training.loop import predict
 from honed.training.stack import Stack
 from tolerances import tolerance
 
-STACKING = [name for name, method in discover().items() if method.capabilities.stacks]
+METHODS = list(discover())
+STACKING = [name for name in METHODS if get_method(name).capabilities.stacks]
 OPTIONS = replace(m.QUICK, epochs=3, patience=99)
-methods = pytest.mark.parametrize("method", STACKING)
-on_models = pytest.mark.parametrize("name", m.TINY_MODELS)
+methods = pytest.mark.parametrize("method", METHODS)
+stacking = pytest.mark.parametrize("method", STACKING)
+on_models = pytest.mark.parametrize("name", [*m.TINY_MODELS, m.REAL])
 on_models_with_heads = pytest.mark.parametrize(
     ("name", "head"), [*((name, "mean") for name in m.TINY_MODELS), *((name, "native") for name in m.TEXT_MODELS)]
 )
@@ -30,11 +33,15 @@ on_models_with_heads = pytest.mark.parametrize(
 def trained(name: str, method: str, n_slots: int = 3, **changes: Any) -> tuple[Stack, Any, m.Trained]:
     stack, examples = m.make_stack(name, range(n_slots), method=method, **changes), m.make_examples(name)
     plans = m.make_plans(examples, has_stop=False)[:n_slots]
-    return stack, examples, m.train(stack, None, examples, plans, OPTIONS)
+    return stack, examples, m.train(stack, None, examples, plans, options_of(method))
+
+
+def options_of(method: str) -> Any:
+    return replace(OPTIONS, learning_rate=5 * get_method(method).learning_rate)
 
 
 def test_lora_is_discovered() -> None:
-    assert "lora" in STACKING and get_method("lora") is discover()["lora"]
+    assert "lora" in METHODS and get_method("lora") is discover()["lora"]
 
 
 @pytest.mark.parametrize("method", discover())
@@ -62,7 +69,7 @@ def test_only_declared_parameters_train(name: str, method: str, head: str) -> No
     assert trainable == declared
     before = {key: p.detach().clone() for key, p in everything.items()}
     buffers = {key: b.clone() for key, b in stack.model.named_buffers()}
-    m.train(stack, None, examples, m.make_plans(examples, has_stop=False)[:2], OPTIONS)
+    m.train(stack, None, examples, m.make_plans(examples, has_stop=False)[:2], options_of(method))
     for key, p in everything.items():
         assert torch.equal(p, before[key]) == (id(p) not in declared), key
     assert all(torch.equal(b, buffers[key]) for key, b in stack.model.named_buffers())
@@ -71,9 +78,18 @@ def test_only_declared_parameters_train(name: str, method: str, head: str) -> No
 @methods
 @on_models
 def test_the_base_inside_is_the_base_that_came(name: str, method: str) -> None:
-    """Every tensor of the untouched model is found in the trained stack, bit by bit."""
+    """Every tensor of the untouched model is found in the trained stack, bit by bit, once no slot is in use."""
     stack, _, _ = trained(name, method, 2)
-    values = {key.replace(".linear.", "."): p for key, p in stack.model.named_parameters()}
+    live = {id(p) for slot in range(2) for p in stack.adapter_parameters(slot).values()}
+    base = {
+        key
+        for key, p in stack.model.named_parameters()
+        if id(p) not in live or get_method(method).capabilities.touches_base
+    }
+    stack.adapters.use(None)
+    values = {
+        re.sub(r"\.(linear|base_layer)\.", ".", key): p for key, p in stack.model.named_parameters() if key in base
+    }
     for key, p in m.tiny_model(name).named_parameters():
         assert torch.equal(values[key], p), key
 
@@ -81,16 +97,17 @@ def test_the_base_inside_is_the_base_that_came(name: str, method: str) -> None:
 @methods
 @on_models
 def test_step_zero_is_the_base(name: str, method: str) -> None:
-    stack, examples = m.make_stack(name, range(3), method=method, depth="all"), m.make_examples(name)
+    """Where it is promised; and with no slot in use the model is the base in any case."""
+    stack, examples = m.make_stack(name, range(2), method=method, depth="all"), m.make_examples(name)
     rows = np.array([5, 1, 8])
     batch = stack.task.collate([examples.inputs.encoded[i] for i in rows])
     with torch.inference_mode():
         base = m.tiny_model(name)(**batch).last_hidden_state
-        stack.logits(examples.inputs, None, [(slot, rows[[slot]]) for slot in range(3)])  # routes row i to slot i
-        torch.testing.assert_close(
-            stack.model(**batch).last_hidden_state, base, **tolerance("logits_same_weights", "float64")
-        )
-        features = stack.features(examples.inputs, None, rows)  # no slot at all
+        for slot in range(2) if get_method(method).capabilities.starts_at_base else ():
+            stack.logits(examples.inputs, None, [(slot, rows)])  # routes the batch to the slot
+            adapted = stack.model(**batch).last_hidden_state
+            torch.testing.assert_close(adapted, base, **tolerance("logits_same_weights", "float64"))
+        features = stack.features(examples.inputs, None, rows)
         mask = batch["attention_mask"].unsqueeze(-1)
         expected = (base * mask).sum(1) / mask.sum(1)
         torch.testing.assert_close(features, expected, **tolerance("logits_same_weights", "float64"))
@@ -119,6 +136,66 @@ def test_a_mixed_batch_is_one_slot_at_a_time(name: str, method: str) -> None:
 
 
 @methods
+@on_models
+def test_trained_together_is_trained_alone(name: str, method: str) -> None:
+    stack, examples, together = trained(name, method, 2)
+    for slot, plan in enumerate(m.make_plans(examples, has_stop=False)[:2]):
+        own = m.train(m.make_stack(name, [slot], method=method), None, examples, [m.alone(plan)], options_of(method))
+        torch.testing.assert_close(
+            own.state[plan.name], together.state[plan.name], **tolerance("weights_after_training", "float64")
+        )
+
+
+@methods
+@on_models_with_heads
+def test_merged_is_unmerged(name: str, method: str, head: str) -> None:
+    """Where it is promised; the merged model holds nothing but what the base's class has."""
+    if not get_method(method).capabilities.merges:
+        pytest.skip(f"{method} does not merge")
+    stack, examples, _ = trained(name, method, 2, head=head)
+    expected = predict(stack, examples.inputs, None, 1, examples.rows)
+    stack.adapters.merge(1)
+    names = {key.replace(".copies.1.", ".") for key in stack.model.state_dict() if ".copies.0." not in key}
+    assert names == m.tiny_model(name, n_classes=m.N_CLASSES if head == "native" else 0).state_dict().keys()
+    merged = predict(stack, examples.inputs, None, 1, examples.rows)
+    assert np.allclose(merged, expected, rtol=1e-8, atol=1e-10)
+
+
+@methods
+@on_models_with_heads
+def test_a_batch_of_one_slot_needs_no_segments(name: str, method: str, head: str) -> None:
+    """What an export traces."""
+    stack, examples, _ = trained(name, method, 2, head=head)
+    expected = stack.logits(examples.inputs, None, [(1, examples.rows)])
+    batch = stack.task.collate(examples.inputs.encoded)
+    stack.routing.segments, stack.routing.only = (), 1
+    output = stack.model(**batch)
+    torch.testing.assert_close(
+        stack.head(output, batch["attention_mask"]), expected, **tolerance("logits_same_weights", "float64")
+    )
+
+
+@methods
+@on_models
+def test_recomputing_activations_changes_nothing(name: str, method: str) -> None:
+    stack, examples, plain = trained(name, method, 2)
+    again = m.make_stack(name, range(2), method=method, recompute=True)
+    result = m.train(again, None, examples, m.make_plans(examples, has_stop=False)[:2], options_of(method))
+    for slot, state in plain.state.items():
+        torch.testing.assert_close(result.state[slot], state, **tolerance("weights_after_training", "float64"))
+
+
+@methods
+def test_a_poisoned_slot_is_its_own_affair(method: str) -> None:
+    stack, examples, _ = trained("bert", method, 3)
+    before = [predict(stack, examples.inputs, None, slot, examples.rows) for slot in range(3)]
+    stack.load_slot_state(1, {key: torch.full_like(t, float("nan")) for key, t in stack.slot_state(1).items()})
+    after = [predict(stack, examples.inputs, None, slot, examples.rows) for slot in range(3)]
+    assert np.isnan(after[1]).all()
+    assert np.array_equal(before[0], after[0]) and np.array_equal(before[2], after[2])
+
+
+@stacking
 @on_models_with_heads
 def test_a_poisoned_slot_leaves_the_others_as_they_are(name: str, method: str, head: str) -> None:
     stack, examples = m.make_stack(name, range(3), method=method, head=head), m.make_examples(name)
@@ -149,11 +226,10 @@ def test_a_slot_begins_by_its_own_seed_alone(method: str) -> None:
     single = m.make_stack("bert", [9], method=method)
     states = [stack.slot_state(slot) for slot in range(3)]
     assert all(torch.equal(states[0][key], states[2][key]) for key in states[0])
-    assert any(not torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert all(torch.equal(states[1][key], single.slot_state(0)[key]) for key in states[1])
 
 
-@methods
+@stacking
 def test_dropout_is_the_same_alone_and_in_the_stack(method: str) -> None:
     """Whatever the neighbours' lengths and however the batch is cut."""
     if "dropout" not in get_method(method).options.model_fields:
@@ -189,12 +265,9 @@ def test_saved_is_loaded(name: str, method: str, head: str, tmp_path: Path) -> N
         base=name, base_hub_id=None, base_revision=None, base_sha256="0", tokenizer_sha256="0",
         task="text_classification", method=method, method_options={}, head=head,
         label_names=tuple("abc"), max_tokens=64, temperature=1.5, n_layers=len(stack.layers), depth=2, dtype="float64",
-        dataset_fingerprint="0",
+        dataset_fingerprint="0", head_modules=stack.head.module_names,
     )  # fmt: skip
-    modules = stack.head.module_names if head == "native" else []
-    save_artifact(
-        tmp_path / "adapter", Artifact(info, stack.slot_state(1)), sites=list(stack.sites), head_modules=modules
-    )
+    save_artifact(tmp_path / "adapter", Artifact(info, stack.slot_state(1)), sites=stack.adapters.sites)
     loaded = load_artifact(tmp_path / "adapter")
     assert loaded.info == info
     assert loaded.state.keys() == stack.slot_state(1).keys()

@@ -25,7 +25,7 @@ def make(dropout: float = 0.0, *, has_bias: bool = True, rslora: bool = False) -
     routing.segments = SEGMENTS
     routing.step_seed = 4 if dropout else None
     routing.rows = np.array([7, 2, 7, 0, 9])
-    layer = SlotLora(linear, routing, [3, 8], LoraOptions(rank=3, alpha=5.0, dropout=dropout, rslora=rslora))
+    layer = SlotLora(linear, routing, [3, 8], [LoraOptions(rank=3, alpha=5.0, dropout=dropout, rslora=rslora)] * 2)
     with torch.no_grad():
         for slot in range(2):
             for parameter in layer.slot_parameters(slot).values():
@@ -50,7 +50,7 @@ def dense(layer: SlotLora, x: torch.Tensor, masks: list[torch.Tensor]) -> torch.
         a, b = layer.slot_parameters(s.slot).values()
         own = x[s.start : s.stop]
         bias = 0 if layer.linear.bias is None else layer.linear.bias
-        parts.append(own @ layer.linear.weight.T + bias + layer.options.scaling * (own * mask) @ (b @ a).T)
+        parts.append(own @ layer.linear.weight.T + bias + layer.options[s.slot].scaling * (own * mask) @ (b @ a).T)
     return torch.cat(parts)
 
 

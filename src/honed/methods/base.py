@@ -1,7 +1,8 @@
 """What a method is, and how methods are found.
 
-A method is one file in this folder that defines `METHOD`, an instance of `Method`. Nothing else lists methods: no enum,
-no mapping; `discover` imports the folder's modules, and the contract tests run over whatever it finds.
+A method is one file in this folder that defines `METHOD`, an instance of `Method`; or one in another package that says
+so in its entry points (group `honed.methods`). Nothing else lists methods: no enum, no mapping; `discover` imports what
+there is, and the contract tests run over whatever it finds.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import difflib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
     from honed.routing import Routing
 
+PEFT_PREFIX = "base_model.model."
+"""PEFT writes it in front of the path of every tensor."""
+
 
 class MethodOptions(BaseModel):
     """Options of one method; unknown names are refused."""
@@ -33,11 +39,92 @@ class MethodOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """stacks: slots share one forward pass. merges: can be folded into the base. touches_base: trains base weights."""
+    """What the rest of the program may rely on.
+
+    stacks : slots share one forward pass (if not, they run one after another).
+    merges : can be folded into the base.                touches_base : trains base weights.
+    starts_at_base : before the first step the adapted model is the base, exactly.
+    """
 
     stacks: bool
     merges: bool
     touches_base: bool
+    starts_at_base: bool = True
+
+
+@dataclass(frozen=True)
+class Host:
+    """The model that a method adapts: `layers[cut:]`, found at `layers_path`. routing : which slot each row is for."""
+
+    model: torch.nn.Module
+    layers_path: str
+    layers: torch.nn.ModuleList
+    cut: int
+    routing: Routing
+
+    @property
+    def backbone(self) -> torch.nn.Module:
+        """The model without its head."""
+        backbone: torch.nn.Module = getattr(self.model, "base_model", self.model)
+        return backbone
+
+    @property
+    def adapted(self) -> list[tuple[str, torch.nn.Module]]:
+        """Path and module of each adapted layer, from the lowest."""
+        return [(f"{self.layers_path}.{i}", self.layers[i]) for i in range(self.cut, len(self.layers))]
+
+
+class Adapters(ABC):
+    """What a method has put into a model: S slots.
+
+    sites : full paths of the adapted modules.
+    """
+
+    sites: tuple[str, ...]
+
+    @abstractmethod
+    def parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
+        """Leaf parameters of a slot, by the name under which they are saved."""
+
+    def use(self, slot: int | None) -> None:  # noqa: B027 - slots of a stack are all in use at all times
+        """Make the whole batch belong to `slot`, or to the untouched base; for methods that do not stack."""
+
+    def state(self, slot: int) -> dict[str, torch.Tensor]:
+        """A copy of a slot's parameters on the CPU."""
+        return {name: parameter.detach().to("cpu", copy=True) for name, parameter in self.parameters(slot).items()}
+
+    def load(self, slot: int, state: dict[str, torch.Tensor]) -> None:
+        """Put a state into a slot; its names are those of `state`."""
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.parameters(slot).items():
+                parameter.copy_(state[name])
+
+    def merge(self, slot: int) -> None:
+        """Fold a slot into the base and take everything else out, so that the model is a plain one again.
+
+        Raises UsageError if the method cannot.
+        """
+        raise UsageError("This method cannot be merged into the base.", remedy="Export it `--to onnx`.")
+
+
+@dataclass(frozen=True)
+class PeftFiles:
+    """The content of PEFT's adapter_config.json and adapter_model.safetensors, without what belongs to a head."""
+
+    config: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What was adapted: `sites` in the top `depth` of `n_layers` layers. state : the learned tensors, by name."""
+
+    sites: tuple[str, ...]
+    n_layers: int
+    depth: int
+    state: dict[str, torch.Tensor]
 
 
 class Method(ABC):
@@ -45,37 +132,46 @@ class Method(ABC):
 
     name : what `--method` takes.         reference : the paper.
     options : the class of its options.   capabilities : what the rest of the program may rely on.
+    per_slot_options : options that may differ between the slots of one stack.
+    learning_rate : the peak rate of its parameters that did best where it was measured.
     """
 
     name: str
     reference: str
     options: type[MethodOptions]
     capabilities: Capabilities
+    per_slot_options: frozenset[str] = frozenset()
+    learning_rate: float = 1e-3
 
     @abstractmethod
-    def targets(self, layer: torch.nn.Module, options: Any) -> list[str]:
-        """Names, relative to one transformer layer, of the `nn.Linear` modules that are wrapped."""
+    def install(self, host: Host, seeds: Sequence[int], options: Sequence[Any]) -> Adapters:
+        """Adapt the host's model in place, one slot a seed; every parameter of the model comes frozen.
 
-    @abstractmethod
-    def wrap(self, linear: torch.nn.Linear, routing: Routing, seeds: list[int], options: Any) -> torch.nn.Module:
-        """A module that replaces `linear`, with one set of leaf parameters a slot (`slot_parameters(slot)`).
+        seeds, options : one a slot; a slot's start depends on its own seed alone.
 
-        seeds : one a slot; the initial parameters of a slot depend on its seed alone.
-        At the start a wrapped module gives what `linear` gives (step 0 = base).
+        Raises UsageError if the model has nothing that this method could adapt.
         """
 
-    @abstractmethod
-    def peft_config(self, options: Any, target_paths: list[str], model_kind: dict[str, Any]) -> dict[str, Any]:
-        """The `adapter_config.json` with which plain PEFT rebuilds the adapted model."""
+    def to_peft(self, options: Any, adapted: Adapted) -> PeftFiles | None:
+        """One slot as PEFT writes it; None if PEFT has no such adapter."""
+        return None
+
+    def from_peft(self, files: PeftFiles) -> tuple[Any, dict[str, torch.Tensor]]:
+        """Options and state of an adapter that PEFT (or `to_peft`) wrote.
+
+        Raises UsageError if it uses what this method has not.
+        """
+        raise UsageError(f"Method {self.name!r} does not read PEFT's format.")
 
 
 @cache
 def discover() -> dict[str, Method]:
-    """All methods of this folder by name, sorted."""
+    """All methods by name, sorted: those of this folder and those of installed packages."""
+    modules = [f"honed.methods.{info.name}" for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules += [entry.value for entry in entry_points(group="honed.methods")]
     found = {}
-    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        module = importlib.import_module(f"honed.methods.{info.name}")
-        method = getattr(module, "METHOD", None)
+    for name in modules:
+        method = getattr(importlib.import_module(name), "METHOD", None)
         if isinstance(method, Method):
             found[method.name] = method
     return dict(sorted(found.items()))
@@ -94,3 +190,10 @@ def get_method(name: str) -> Method:
             remedy=(f"Did you mean {near[0]!r}? " if near else "") + f"Known methods: {', '.join(methods)}.",
         )
     return methods[name]
+
+
+def site_seed(seed: int, path: str) -> int:
+    """The seed of one module of a slot: it depends on the slot's seed and the module's path alone."""
+    import zlib
+
+    return (seed * 1_000_003 + zlib.crc32(path.encode())) % 2**31

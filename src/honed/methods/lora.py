@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from honed.errors import UsageError
-from honed.methods.base import Capabilities, Method, MethodOptions
+from honed.methods.base import PEFT_PREFIX, Adapted, Capabilities, MethodOptions, PeftFiles
+from honed.methods.linear import LinearMethod, chosen_linears
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +25,10 @@ class LoraOptions(MethodOptions):
     alpha: float = Field(16.0, gt=0, description="scaling = alpha / rank (alpha / sqrt(rank) with rslora)")
     rslora: bool = Field(False, description="rank-stabilised scaling (Kalajdzievski 2023)")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of A")
-    target: Literal["attention", "all-linear"] = Field(
-        "attention", description="which linear modules of a layer: query, key, value and output, or every one"
+    target: str = Field(
+        "attention",
+        min_length=1,
+        description="linear modules: attention (query, key, value, output), all-linear, or names such as q_proj,v_proj",
     )
 
     @property
@@ -33,53 +37,68 @@ class LoraOptions(MethodOptions):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
 
-class Lora(Method):
+class Lora(LinearMethod):
     """Low-rank adaptation of the linear modules of a layer; stacks, merges, leaves the base untouched."""
 
     name = "lora"
     reference = "Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685"
     options = LoraOptions
     capabilities = Capabilities(stacks=True, merges=True, touches_base=False)
+    per_slot_options = frozenset(("rank", "alpha", "rslora", "dropout"))
 
     def targets(self, layer: torch.nn.Module, options: LoraOptions) -> list[str]:
-        """Linear modules of `layer`; with target=attention those under a module whose name says attention.
+        """Linear modules of `layer` that `options.target` means.
 
         Raises UsageError if the layer has none.
         """
-        import torch
-
-        names = [name for name, module in layer.named_modules() if type(module) is torch.nn.Linear]
-        if options.target == "attention":
-            names = [name for name in names if any("attn" in part or "attention" in part for part in name.split("."))]
-        if not names:
-            raise UsageError(
-                f"LoRA found no linear module to adapt in {type(layer).__name__} (target={options.target}).",
-                remedy="Try `--option target=all-linear`, or another base.",
-            )
-        return names
+        return chosen_linears(layer, options.target, "LoRA")
 
     def wrap(
-        self, linear: torch.nn.Linear, routing: Routing, seeds: list[int], options: LoraOptions
+        self, linear: torch.nn.Linear, routing: Routing, seeds: Sequence[int], options: Sequence[LoraOptions]
     ) -> torch.nn.Module:
         """`linear` with S pairs (A, B): A from a Kaiming-uniform draw, B zero."""
         from honed.methods.slot_lora import SlotLora
 
         return SlotLora(linear, routing, seeds, options)
 
-    def peft_config(self, options: LoraOptions, target_paths: list[str], model_kind: dict[str, Any]) -> dict[str, Any]:
-        """PEFT's LoraConfig; `target_paths` are full module paths, so exactly these are adapted."""
-        return {
+    def to_peft(self, options: LoraOptions, adapted: Adapted) -> PeftFiles:
+        """PEFT's LoraConfig; `target_modules` are full module paths, so exactly these are adapted."""
+        config = {
             "peft_type": "LORA",
             "r": options.rank,
             "lora_alpha": options.alpha,
             "use_rslora": options.rslora,
             "lora_dropout": options.dropout,
-            "target_modules": sorted(target_paths),
+            "target_modules": sorted(adapted.sites),
             "bias": "none",
             "fan_in_fan_out": False,
             "inference_mode": True,
-            **model_kind,
         }
+        return PeftFiles(config, self.peft_tensors(adapted))
+
+    def from_peft(self, files: PeftFiles) -> tuple[LoraOptions, dict[str, torch.Tensor]]:
+        """An adapter of PEFT's LoraConfig.
+
+        Raises UsageError for variants that this method has not (DoRA, rank patterns, biases): `peft_tuner` has them.
+        """
+        config = files.config
+        odd = [
+            name
+            for name, plain in (("use_dora", False), ("rank_pattern", {}), ("alpha_pattern", {}), ("bias", "none"))
+            if config.get(name, plain) not in (plain, None)
+        ]
+        if odd:
+            raise UsageError(f"This LoRA adapter uses {', '.join(odd)}, which method 'lora' has not.")
+        state = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in files.tensors.items()}
+        leaves = sorted({name.rsplit(".", 3)[1] for name in state})
+        given: dict[str, Any] = {
+            "rank": config["r"],
+            "alpha": config["lora_alpha"],
+            "rslora": config.get("use_rslora", False),
+            "dropout": config.get("lora_dropout", 0.0),
+            "target": ",".join(leaves),
+        }
+        return LoraOptions(**given), state
 
 
 METHOD = Lora()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ class SlotLora(torch.nn.Module):
 
     peft_names = ("lora_A.weight", "lora_B.weight")
 
-    def __init__(self, linear: torch.nn.Linear, routing: Routing, seeds: list[int], options: LoraOptions) -> None:
+    def __init__(
+        self, linear: torch.nn.Linear, routing: Routing, seeds: Sequence[int], options: Sequence[LoraOptions]
+    ) -> None:
         super().__init__()
         self.linear = linear
         self.routing = routing
@@ -28,13 +32,13 @@ class SlotLora(torch.nn.Module):
         self.lora_b = torch.nn.ParameterList()
         # Adapters of a half-precision base are kept in float32: small updates would round away.
         dtype = torch.float64 if linear.weight.dtype == torch.float64 else torch.float32
-        for seed in seeds:
+        for seed, own in zip(seeds, options, strict=True):
             generator = torch.Generator().manual_seed(seed)
             bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform with a = sqrt(5), as PEFT draws A
-            a = torch.empty(options.rank, linear.in_features).uniform_(-bound, bound, generator=generator)
+            a = torch.empty(own.rank, linear.in_features).uniform_(-bound, bound, generator=generator)
             device = linear.weight.device
             self.lora_a.append(torch.nn.Parameter(a.to(device, dtype)))
-            self.lora_b.append(torch.nn.Parameter(torch.zeros(linear.out_features, options.rank).to(device, dtype)))
+            self.lora_b.append(torch.nn.Parameter(torch.zeros(linear.out_features, own.rank).to(device, dtype)))
 
     def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
         """Leaf parameters of one slot under the names that PEFT gives them."""
@@ -42,31 +46,46 @@ class SlotLora(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (rows, ..., in) -> (rows, ..., out); rows as the routing says."""
+        if self.routing.only is not None:
+            a, b = (p.to(x.dtype) for p in self.slot_parameters(self.routing.only).values())
+            whole: torch.Tensor = self.linear(x) + self.options[self.routing.only].scaling * (x @ a.T @ b.T)
+            return whole
         segments = self.routing.segments
         if not segments:
             plain: torch.Tensor = self.linear(x)
             return plain
         parameters = [p for s in segments for p in (self.lora_a[s.slot], self.lora_b[s.slot])]
+        scaling = [self.options[s.slot].scaling for s in segments]
         masks = self._dropout_masks(x, segments)
         shared = self.routing.shared_input
         if shared is not None and x is not shared.batch:
             shared = None
         result: torch.Tensor = _SlotLora.apply(  # type: ignore[no-untyped-call]
-            x, self.linear.weight, self.linear.bias, shared, segments, self.options.scaling, masks, *parameters
+            x, self.linear.weight, self.linear.bias, shared, segments, scaling, masks, *parameters
         )
         return result
 
+    def merged(self, slot: int) -> torch.nn.Linear:
+        """A linear module with weight W + scaling * B A; summed in float32 or better."""
+        a, b = (p.detach() for p in self.slot_parameters(slot).values())
+        plain = copy.deepcopy(self.linear)
+        with torch.no_grad():
+            change = self.options[slot].scaling * (b @ a)
+            plain.weight.copy_(plain.weight.to(change.dtype) + change)
+        return plain
+
     def _dropout_masks(self, x: torch.Tensor, segments: tuple[Segment, ...]) -> list[torch.Tensor] | None:
-        """One mask a segment.
+        """One mask a segment; a slot without dropout gets one of ones.
 
         A row's mask depends on slot, step and example alone: neighbours in the stack, padding and micro-batches change
         nothing, and no two rows of a step share a mask.
         """
-        routing, keep = self.routing, 1 - self.options.dropout
-        if not self.options.dropout or routing.step_seed is None or routing.rows is None:
+        routing = self.routing
+        if routing.step_seed is None or routing.rows is None or not any(self.options[s.slot].dropout for s in segments):
             return None
         masks = []
         for s in segments:
+            keep = 1 - self.options[s.slot].dropout
             mask = torch.empty((s.stop - s.start, *x.shape[1:]))
             for own, row in zip(mask, routing.rows[s.start : s.stop].tolist(), strict=True):
                 state = np.random.SeedSequence((self.seeds[s.slot], routing.step_seed, row)).generate_state(2)
@@ -89,7 +108,7 @@ class _SlotLora(torch.autograd.Function):
         bias: torch.Tensor | None,
         shared: SharedInput | None,
         segments: tuple[Segment, ...],
-        scaling: float,
+        scaling: list[float],
         masks: list[torch.Tensor] | None,
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
@@ -105,7 +124,7 @@ class _SlotLora(torch.autograd.Function):
             rows = slice(s.start * per_row, s.stop * per_row)
             own = flat_x[rows] if masks is None else flat_x[rows] * masks[i].reshape(-1, x.shape[-1])
             z = own @ a.T
-            flat_y[rows].addmm_(z, b.T, alpha=scaling)
+            flat_y[rows].addmm_(z, b.T, alpha=scaling[i])
             low.append(z)
         ctx.save_for_backward(x, weight, *parameters, *low, *(masks or ()))
         ctx.segments, ctx.scaling, ctx.per_row, ctx.has_masks = segments, scaling, per_row, masks is not None
@@ -124,11 +143,11 @@ class _SlotLora(torch.autograd.Function):
             a, b = (p.to(x.dtype) for p in parameters[2 * i : 2 * i + 2])
             rows = slice(s.start * ctx.per_row, s.stop * ctx.per_row)
             gy = flat_gy[rows]
-            gz = (gy @ b).mul_(ctx.scaling)
+            gz = (gy @ b).mul_(ctx.scaling[i])
             mask = masks[i].reshape(-1, x.shape[-1]) if ctx.has_masks else None
             own = flat_x[rows] if mask is None else flat_x[rows] * mask
             grads.append((gz.T @ own).to(parameters[2 * i].dtype))
-            grads.append((gy.T @ low[i]).mul_(ctx.scaling).to(parameters[2 * i + 1].dtype))
+            grads.append((gy.T @ low[i]).mul_(ctx.scaling[i]).to(parameters[2 * i + 1].dtype))
             if flat_gx is not None:
                 if mask is None:
                     flat_gx[rows].addmm_(gz, a)

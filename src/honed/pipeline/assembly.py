@@ -69,4 +69,5 @@ def artifact_info(
         depth=stack.depth,
         dtype=config.precision,
         dataset_fingerprint=dataset_fingerprint,
+        head_modules=tuple(stack.head.module_names),
     )

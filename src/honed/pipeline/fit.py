@@ -197,15 +197,14 @@ def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
 
 
 def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:
-    modules = stack.head.module_names if info.head == "native" else []
-    save_artifact(run.adapter, Artifact(info, trained.final_state), sites=list(stack.sites), head_modules=modules)
+    save_artifact(run.adapter, Artifact(info, trained.final_state), sites=stack.adapters.sites)
 
 
 def _facts(stack: Stack, trained: CrossValidated, trunk_bytes: int) -> dict[str, Any]:
     final = stack.n_slots - 1
     n_trained = sum(p.numel() for p in stack.adapter_parameters(final).values())
     n_head = sum(p.numel() for p in stack.head_parameters(final).values())
-    n_base = sum(p.numel() for p in stack.model.parameters() if not p.requires_grad)
+    n_base = stack.n_base_parameters
     return {
         "learning_curves": {**trained.curves, "best_epoch": trained.best_epoch},
         "parameters": {

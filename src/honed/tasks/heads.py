@@ -27,6 +27,7 @@ class MeanHead(torch.nn.Module):
     """logits = W_s mean(h) + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c). Starts at zero."""
 
     kind = "mean"
+    module_names: tuple[str, ...] = ()  # none of the model's own modules belongs to it
 
     def __init__(self, routing: Routing, n_slots: int, n_classes: int, hidden_size: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -42,11 +43,9 @@ class MeanHead(torch.nn.Module):
     def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """Logits (rows, c) from the backbone's output and the attention mask (rows, tokens)."""
         pooled = masked_mean(output.last_hidden_state, mask).to(self.weight[0].dtype)
-        parts = [
-            functional.linear(pooled[s.start : s.stop], self.weight[s.slot], self.bias[s.slot])
-            for s in self.routing.segments
-        ]
-        return torch.cat(parts)
+        return torch.cat(
+            [functional.linear(own, self.weight[s], self.bias[s]) for s, own in self.routing.split(pooled)]
+        )
 
 
 class SlotModule(torch.nn.Module):
@@ -59,7 +58,7 @@ class SlotModule(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """hidden: (rows, ...) -> what the module gives, each row through its slot's copy."""
-        return torch.cat([self.copies[s.slot](hidden[s.start : s.stop]) for s in self.routing.segments])
+        return torch.cat([self.copies[s](own) for s, own in self.routing.split(hidden)])
 
 
 class NativeHead(torch.nn.Module):
@@ -74,11 +73,11 @@ class NativeHead(torch.nn.Module):
         super().__init__()
         backbone = model.base_model
         self.routing = routing
-        self.module_names = [
+        self.module_names = tuple(
             name
             for name, child in model.named_children()
             if child is not backbone and next(child.parameters(), None) is not None
-        ]
+        )
         if backbone is model or not self.module_names:
             raise BaseModelError(
                 f"{type(model).__name__} has no head that could be told from its backbone.",

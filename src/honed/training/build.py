@@ -27,7 +27,10 @@ HeadKind = Literal["mean", "native"]
 
 @dataclass(frozen=True)
 class StackSpec:
-    """What a stack is made of; the same for training and for serving. `seed` draws a new native head."""
+    """What a stack is made of; the same for training and for serving.
+
+    options : of every slot.    seed : draws a new native head.    recompute : see `Adaptation`.
+    """
 
     method: str
     options: MethodOptions
@@ -38,10 +41,13 @@ class StackSpec:
     dtype: str = "float32"
     device: str = "auto"
     seed: int = 0
+    recompute: bool = False
 
 
-def build_stack(base: ResolvedBase, spec: StackSpec, seeds: Sequence[int]) -> Stack:
-    """A stack of one slot a seed over `base`.
+def build_stack(
+    base: ResolvedBase, spec: StackSpec, seeds: Sequence[int], slot_options: Sequence[MethodOptions] | None = None
+) -> Stack:
+    """A stack of one slot a seed over `base`. slot_options : one a slot, where they differ.
 
     Raises UsageError if `max_tokens` exceeds what the base can read.
     """
@@ -61,7 +67,10 @@ def build_stack(base: ResolvedBase, spec: StackSpec, seeds: Sequence[int]) -> St
         head = MeanHead(routing, len(seeds), n_classes, base.hidden_size, dtype)
     model.to(device)
     head.to(device)
-    return Stack(model, head, task, Adaptation(get_method(spec.method), spec.options, spec.depth, seeds))
+    options = slot_options or [spec.options] * len(seeds)
+    return Stack(
+        model, head, task, Adaptation(get_method(spec.method), options, spec.depth, seeds, recompute=spec.recompute)
+    )
 
 
 def check_max_tokens(base: ResolvedBase, max_tokens: int) -> None:

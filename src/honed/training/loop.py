@@ -21,6 +21,15 @@ RESTART_RATE = 0.25
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Peak learning rates and decoupled weight decay of AdamW."""
+
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """How every slot trains: AdamW, linear warm-up and decay; `batch_rows` counts rows of the shared batch."""
 
@@ -35,15 +44,24 @@ class TrainingOptions:
     seed: int = 0
     micro_batch_tokens: int = 8192
 
+    @property
+    def rates(self) -> Rates:
+        """The rates of a slot that has none of its own."""
+        return Rates(self.learning_rate, self.head_learning_rate, self.weight_decay)
+
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """What one slot trains on. stop: the rows on which it decides when to stop; empty: it never stops early."""
+    """What one slot trains on.
+
+    stop : the rows on which it decides when to stop; empty: it never stops early.    rates : its own, if it is a trial.
+    """
 
     name: str
     slot: int
     train: Rows
     stop: Rows
+    rates: Rates | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +80,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: `attempt` 1 trains the slots that diverged in attempt 0."""
+    """Where training stands: `wave` counts the slots that train one after another (0 if they train together);
+    `attempt` 1 trains the slots that diverged in attempt 0.
+    """
 
+    wave: int = 0
     attempt: int = 0
     epoch: int = 0
     batch: int = 0
@@ -71,7 +92,7 @@ class Position:
 
 @dataclass
 class SlotRun:
-    """The mutable state of one slot in training. status: training | diverged | done."""
+    """The mutable state of one slot in training. status: training | diverged | done | dropped."""
 
     plan: SlotPlan
     optimizer: torch.optim.Optimizer
@@ -92,6 +113,8 @@ class SlotRun:
 
 
 Checkpoint = Callable[[Sequence[SlotRun], Position], None]
+Referee = Callable[[Sequence[SlotRun], int], Sequence[SlotRun]]
+"""Names, after the epoch of that number, the runs that go no further."""
 
 
 class Loop:
@@ -100,19 +123,29 @@ class Loop:
     A slot that diverges (a loss or gradient that is not finite, or a loss far above its start for many steps) is
     reported, taken out, and trained again from its start at a quarter of the rates; if it diverges again,
     TrainingError. It is never silently kept.
+
+    Slots of a method that does not stack train one after another; the last one knows by then when the others stopped.
+    referee : ends trials that have lost.
     """
 
     def __init__(
-        self, stack: Stack, trunk: TrunkCache | None, examples: Examples, options: TrainingOptions, emitter: Emitter
+        self,
+        stack: Stack,
+        trunk: TrunkCache | None,
+        examples: Examples,
+        options: TrainingOptions,
+        emitter: Emitter,
+        referee: Referee | None = None,
     ) -> None:
         from accelerate import Accelerator
 
+        self.referee = referee
         self.stack, self.trunk, self.examples, self.options, self.emitter = stack, trunk, examples, options, emitter
         self.accelerator = Accelerator(cpu=stack.device.type == "cpu")
 
     def start(self, plans: Sequence[SlotPlan]) -> list[SlotRun]:
         """Runs at step 0, with the stack's present parameters as their start."""
-        return [SlotRun(plan, self._optimizer(plan.slot), self.stack.slot_state(plan.slot)) for plan in plans]
+        return [SlotRun(plan, self._optimizer(plan), self.stack.slot_state(plan.slot)) for plan in plans]
 
     def train(
         self, runs: Sequence[SlotRun], position: Position | None = None, checkpoint: Checkpoint | None = None
@@ -122,36 +155,49 @@ class Loop:
         Raises TrainingError if a slot diverges twice.
         """
         position = position or Position()
-        for attempt in range(position.attempt, 2):
-            active = [run for run in runs if run.attempt == attempt and run.status == "training"]
-            begin = position if attempt == position.attempt else Position(attempt)
-            if active:
-                self._attempt(active, runs, begin, checkpoint)
-            for run in runs:
-                if run.attempt == attempt and run.status == "diverged":
-                    self._restart(run)
+        waves = [list(runs)] if self.stack.is_shared else [[run] for run in runs]
+        for wave in range(position.wave, len(waves)):
+            for attempt in range(2):
+                here = Position(wave, attempt)
+                if (wave, attempt) == (position.wave, position.attempt):
+                    here = position
+                elif wave == position.wave and attempt < position.attempt:
+                    continue
+                active = [run for run in waves[wave] if run.attempt == attempt and run.status == "training"]
+                if active:
+                    self._attempt(active, runs, here, checkpoint)
+                for run in waves[wave]:
+                    if run.attempt == attempt and run.status == "diverged":
+                        self._restart(run)
+            if not self.stack.is_shared:
+                waves[wave][0].optimizer.state.clear()  # memory for one slot's moments, not for all
         for run in runs:
             if run.plan.stop.size:
                 self.stack.load_slot_state(run.plan.slot, run.snapshots[run.best_epoch])
 
-    def _optimizer(self, slot: int) -> torch.optim.Optimizer:
+    def _rates(self, run: SlotRun) -> Rates:
+        return run.plan.rates or self.options.rates
+
+    def _optimizer(self, plan: SlotPlan) -> torch.optim.Optimizer:
+        rates = plan.rates or self.options.rates
         groups = [
-            {"params": list(self.stack.adapter_parameters(slot).values()), "lr": self.options.learning_rate},
-            {"params": list(self.stack.head_parameters(slot).values()), "lr": self.options.head_learning_rate},
+            {"params": list(self.stack.adapter_parameters(plan.slot).values()), "lr": rates.learning_rate},
+            {"params": list(self.stack.head_parameters(plan.slot).values()), "lr": rates.head_learning_rate},
         ]
-        return torch.optim.AdamW(groups, weight_decay=self.options.weight_decay, foreach=True)
+        return torch.optim.AdamW(groups, weight_decay=rates.weight_decay, foreach=True)
 
     def _restart(self, run: SlotRun) -> None:
-        rate = self.options.learning_rate
+        rates = self._rates(run)
+        rate = rates.learning_rate
         if run.attempt:
             raise TrainingError(
                 f"Slot {run.plan.name!r} diverged twice, at learning rates {rate:g} and {rate * RESTART_RATE:g}.",
                 cause="Its loss became infinite, or stayed far above where it began.",
                 remedy=f"Use smaller rates, e.g. `--learning-rate {rate / 10:g}` and "
-                f"`--head-learning-rate {self.options.head_learning_rate / 10:g}`.",
+                f"`--head-learning-rate {rates.head_learning_rate / 10:g}`.",
             )
         self.stack.load_slot_state(run.plan.slot, run.start)
-        run.optimizer = self._optimizer(run.plan.slot)
+        run.optimizer = self._optimizer(run.plan)
         run.attempt, run.status = 1, "training"
         run.step_losses, run.curve, run.snapshots = [], [], {}
 
@@ -159,8 +205,9 @@ class Loop:
         self, active: list[SlotRun], runs: Sequence[SlotRun], begin: Position, checkpoint: Checkpoint | None
     ) -> None:
         options, examples = self.options, self.examples
-        # Over all runs of this attempt, also those that were over before a resume.
-        deciding = [run for run in runs if run.attempt == begin.attempt and run.plan.stop.size]
+        # Over all runs, also those that were over before a resume or trained in an earlier wave.
+        deciding = [run for run in runs if run.plan.stop.size]
+        n_waves = 1 if self.stack.is_shared else len(runs)
         for epoch in range(begin.epoch, options.epochs):
             batches = epoch_batches(
                 examples.rows, examples.stratum, examples.inputs.n_tokens, options.batch_rows,
@@ -171,18 +218,23 @@ class Loop:
                 training = [run for run in active if run.status == "training"]
                 self._step(training, batches[j], epoch * len(batches) + j, total)
                 self.emitter.emit(
-                    "progress", "training", done=epoch * len(batches) + j + 1, total=total, unit="step",
-                    n_slots=len(training), epoch=epoch,
+                    "progress", "training", done=begin.wave * total + epoch * len(batches) + j + 1,
+                    total=n_waves * total, unit="step", n_slots=len(training), epoch=epoch,
                 )  # fmt: skip
                 if checkpoint and j + 1 < len(batches):
-                    checkpoint(runs, Position(begin.attempt, epoch, j + 1))
+                    checkpoint(runs, Position(begin.wave, begin.attempt, epoch, j + 1))
             for run in active:
                 if run.status == "training":
                     self._end_epoch(run, epoch, len(batches))
-            if deciding and all(run.status == "done" for run in deciding):
+            for run in self.referee(runs, epoch) if self.referee else ():
+                run.status = "dropped"
+            if not any(run.status == "training" for run in active):
+                break
+            decided = all(run.status in {"done", "dropped"} for run in deciding)
+            if deciding and decided and epoch + 1 >= max(len(run.curve) for run in deciding):
                 break  # a slot without a stop part takes its epoch from the others, which have all decided
             if checkpoint and epoch + 1 < options.epochs:
-                checkpoint(runs, Position(begin.attempt, epoch + 1))
+                checkpoint(runs, Position(begin.wave, begin.attempt, epoch + 1))
         for run in active:
             if run.status == "training":
                 run.status = "done"
@@ -218,7 +270,8 @@ class Loop:
         yield from token_batches(order, n_tokens, max(1, self.options.micro_batch_tokens // max(1, n_slots)))
 
     def _update(self, run: SlotRun, loss: float, factor: float) -> None:
-        rates = (self.options.learning_rate, self.options.head_learning_rate)
+        own = self._rates(run)
+        rates = (own.learning_rate, own.head_learning_rate)
         parameters = []
         for group, rate in zip(run.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor * (RESTART_RATE if run.attempt else 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from honed.errors import UsageError
 from honed.events import Emitter
-from honed.methods.base import Method
+from honed.methods.base import Host, Method
 from honed.routing import Segment, SharedInput
 from honed.tasks.heads import masked_mean
 from honed.training.layers import find_layers, resolve_depth
@@ -32,44 +32,48 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a stack adapts its model. seeds: one a slot; a slot's start depends on its own seed alone."""
+    """How a stack adapts its model.
+
+    seeds, options : one a slot; a slot's start depends on its own seed alone.
+    recompute : give up the activations of the adapted layers and compute them again in the backward pass.
+    """
 
     method: Method
-    options: Any
+    options: Sequence[Any]
     depth: int | str
     seeds: Sequence[int]
+    recompute: bool = False
 
 
 class Stack:
-    """Adapts a model in place: wraps the linear modules of its top `depth` layers and gives each slot its own head.
+    """Adapts the top `depth` layers of a model in place and gives each slot its own head.
 
     model : the frozen model; it stays in eval mode (no dropout in the base), so the trunk is exact.
     head : a head of `honed.tasks.heads`; the stack shares its routing.
+    Slots of a method that does not stack run one after another behind the same interface.
 
-    Raises UsageError if the method does not stack or the depth does not fit the model.
+    Raises UsageError if the depth does not fit the model, or options differ that must be the same in all slots.
     """
 
     def __init__(self, model: Any, head: Any, task: Any, adaptation: Adaptation) -> None:
-        method, options, seeds = adaptation.method, adaptation.options, adaptation.seeds
-        if not method.capabilities.stacks:
-            raise UsageError(f"Method {method.name!r} does not stack.")
+        method, seeds = adaptation.method, adaptation.seeds
         self.model, self.head, self.task, self.routing = model.eval(), head, task, head.routing
-        self.n_slots = len(seeds)
+        self.n_slots, self.is_shared = len(seeds), method.capabilities.stacks
         self.layers_path, self.layers = find_layers(model)
         self.depth = resolve_depth(adaptation.depth, len(self.layers))
         self.cut = len(self.layers) - self.depth
-        self.sites: dict[str, Any] = {}
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         head.requires_grad_(True)
-        for i in range(self.cut, len(self.layers)):
-            for name in method.targets(self.layers[i], options):
-                path = f"{self.layers_path}.{i}.{name}"
-                parent, _, leaf = path.rpartition(".")
-                linear = model.get_submodule(path)
-                wrapped = method.wrap(linear, self.routing, [_site_seed(seed, path) for seed in seeds], options)
-                setattr(model.get_submodule(parent), leaf, wrapped)
-                self.sites[path] = wrapped
+        model.config.use_cache = False  # nothing is generated here, and a cache would grow in a recomputed layer
+        _check_shared_options(method, adaptation.options)
+        head_parameters = {id(parameter) for parameter in head.parameters()}
+        self.n_base_parameters = sum(p.numel() for p in model.parameters() if id(p) not in head_parameters)
+        host = Host(model, self.layers_path, self.layers, self.cut, self.routing)
+        self.adapters = method.install(host, seeds, adaptation.options)
+        if adaptation.recompute:
+            for layer in self.layers[self.cut :]:
+                layer.forward = partial(_recomputed, layer.forward)
         first = next(iter(model.parameters()))
         self.device, self.dtype = first.device, first.dtype
 
@@ -77,11 +81,7 @@ class Stack:
 
     def adapter_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
         """Leaf parameters of a slot's adapter by full path, as PEFT names them (without its prefix)."""
-        return {
-            f"{path}.{name}": parameter
-            for path, site in self.sites.items()
-            for name, parameter in site.slot_parameters(slot).items()
-        }
+        return self.adapters.parameters(slot)
 
     def head_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
         """Leaf parameters of a slot's head."""
@@ -90,28 +90,28 @@ class Stack:
 
     def slot_state(self, slot: int) -> dict[str, torch.Tensor]:
         """A copy of everything a slot has learned, on the CPU; keys `adapter.*` and `head.*`."""
-        return {
-            f"{kind}.{name}": parameter.detach().to("cpu", copy=True)
-            for kind, parameters in (("adapter", self.adapter_parameters(slot)), ("head", self.head_parameters(slot)))
-            for name, parameter in parameters.items()
-        }
+        state = {f"adapter.{name}": tensor for name, tensor in self.adapters.state(slot).items()}
+        for name, parameter in self.head_parameters(slot).items():
+            state[f"head.{name}"] = parameter.detach().to("cpu", copy=True)
+        return state
 
     def load_slot_state(self, slot: int, state: dict[str, torch.Tensor]) -> None:
         """Put a state of `slot_state` into a slot."""
-        own = {f"adapter.{k}": v for k, v in self.adapter_parameters(slot).items()}
-        own |= {f"head.{k}": v for k, v in self.head_parameters(slot).items()}
-        if own.keys() != state.keys():
-            odd = sorted(own.keys() ^ state.keys())
+        adapter, head = self.adapter_parameters(slot), self.head_parameters(slot)
+        own = {f"adapter.{name}" for name in adapter} | {f"head.{name}" for name in head}
+        if own != state.keys():
+            odd = sorted(own ^ state.keys())
             raise UsageError(f"The state does not fit this stack: {len(odd)} names differ, first {odd[0]!r}.")
+        self.adapters.load(slot, {name: state[f"adapter.{name}"] for name in adapter})
         with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(state[name])
+            for name, parameter in head.items():
+                parameter.copy_(state[f"head.{name}"])
 
     # -- forward ----------------------------------------------------------------------------------------------------
 
     def build_trunk(self, inputs: Inputs, cache: TrunkCache, emitter: Emitter) -> None:
         """Fill `cache` with the hidden states that enter the lowest adapted layer."""
-        self.routing.segments = ()
+        self._use_base()
         order = np.argsort(inputs.n_tokens, kind="stable")
         done = 0
         with torch.inference_mode():
@@ -122,17 +122,31 @@ class Stack:
                 emitter.emit("progress", "frozen layers", done=done, total=len(order), unit="row")
 
     def logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[tuple[int, Rows]]) -> torch.Tensor:
-        """Logits (sum of rows, c) of `pairs` = [(slot, rows of inputs), ...], in that order, in one forward pass."""
+        """Logits (sum of rows, c) of `pairs` = [(slot, rows of inputs), ...], in that order.
+
+        One forward pass if the method stacks, else one a pair (of which only the last one has a gradient).
+        """
+        if self.is_shared or len(pairs) == 1:
+            return self._logits(inputs, trunk, pairs)
+        return torch.cat([self._logits(inputs, trunk, [pair]) for pair in pairs])
+
+    def _logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[tuple[int, Rows]]) -> torch.Tensor:
         rows = self._route(pairs)
+        if not self.is_shared:
+            self.adapters.use(pairs[0][0])
         batch, output = self._run(inputs, trunk, rows, self.model)
         result: torch.Tensor = self.head(output, batch["attention_mask"])
         return result
 
     def features(self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows) -> torch.Tensor:
         """Mean-pooled last hidden state of the frozen base: (rows, d)."""
-        self.routing.segments = ()
+        self._use_base()
         batch, output = self._run(inputs, trunk, rows, self.model.base_model)
         return masked_mean(output.last_hidden_state, batch["attention_mask"])
+
+    def _use_base(self) -> None:
+        self.routing.segments = ()
+        self.adapters.use(None)
 
     def _route(self, pairs: Sequence[tuple[int, Rows]]) -> Rows:
         segments, start = [], 0
@@ -178,7 +192,18 @@ def token_batches(order: Rows, n_tokens: npt.NDArray[np.int64], batch_tokens: in
     return [np.asarray(batch, dtype=np.int64) for batch in batches if batch]
 
 
-def _site_seed(seed: int, path: str) -> int:
-    import zlib
+def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    from torch.utils.checkpoint import checkpoint
 
-    return (seed * 1_000_003 + zlib.crc32(path.encode())) % 2**31
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+def _check_shared_options(method: Method, options: Sequence[Any]) -> None:
+    for own in options[1:]:
+        differ = [name for name, value in own if value != getattr(options[0], name)]
+        if not method.per_slot_options.issuperset(differ):
+            raise UsageError(
+                f"Slots of one {method.name} stack must agree in {min(set(differ) - method.per_slot_options)!r}."
+            )
