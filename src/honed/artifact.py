@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase
 from honed.errors import BaseModelError, OutputError, RunFolderError
-from honed.methods.base import PEFT_PREFIX, Adapted, PeftFiles, get_method
+from honed.methods.base import Adapted, PeftFiles, get_method
 
 if TYPE_CHECKING:
     import torch
@@ -90,12 +90,14 @@ def save_artifact(folder: Path, artifact: Artifact, *, sites: Sequence[str]) -> 
     for key, tensor in artifact.state.items():
         part, _, name = key.partition(".")
         parts[part][name] = tensor.contiguous()
-    files = method.to_peft(
-        method.options(**info.method_options), Adapted(tuple(sites), info.n_layers, info.depth, parts["adapter"])
-    )
-    tensors = files.tensors if files else parts["adapter"]
+    trained = method.options(**info.method_options)
+    options, state = method.shipped(trained, parts["adapter"])
+    if options != trained:
+        info = replace(info, method_options=options.model_dump())
+    files = method.to_peft(options, Adapted(tuple(sites), info.n_layers, info.depth, state))
+    tensors = files.tensors if files else state
     if info.head_modules:
-        tensors = tensors | {PEFT_PREFIX + name: tensor for name, tensor in parts["head"].items()}
+        tensors = tensors | {method.peft_prefix + name: tensor for name, tensor in parts["head"].items()}
     else:
         save_file(parts["head"], partial / "head.safetensors")
     save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -133,12 +135,13 @@ def load_artifact(folder: Path) -> Artifact:
         tensors = load_file(folder / "adapter_model.safetensors")
         head = {} if info.head_modules else load_file(folder / "head.safetensors")
         peft = folder / "adapter_config.json"
-        inside = tuple(f"{PEFT_PREFIX}{name}." for name in info.head_modules)
+        method = get_method(info.method)
+        inside = tuple(f"{method.peft_prefix}{name}." for name in info.head_modules)
         own = {name: tensors.pop(name) for name in list(tensors) if inside and name.startswith(inside)}
-        head |= {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in own.items()}
+        head |= {name.removeprefix(method.peft_prefix): tensor for name, tensor in own.items()}
         if peft.exists():
             files = PeftFiles(json.loads(peft.read_text(encoding="utf-8")), tensors)
-            _, tensors = get_method(info.method).from_peft(files)
+            _, tensors = method.from_peft(files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         reason = f"{error}".splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"The artifact in {folder} cannot be read.", cause=f"{reason}.", remedy=remedy) from error

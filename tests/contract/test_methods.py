@@ -138,7 +138,7 @@ def test_a_mixed_batch_is_one_slot_at_a_time(name: str, method: str) -> None:
 @methods
 @on_models
 def test_trained_together_is_trained_alone(name: str, method: str) -> None:
-    stack, examples, together = trained(name, method, 2)
+    _, examples, together = trained(name, method, 2)
     for slot, plan in enumerate(m.make_plans(examples, has_stop=False)[:2]):
         own = m.train(m.make_stack(name, [slot], method=method), None, examples, [m.alone(plan)], options_of(method))
         torch.testing.assert_close(
@@ -178,7 +178,7 @@ def test_a_batch_of_one_slot_needs_no_segments(name: str, method: str, head: str
 @methods
 @on_models
 def test_recomputing_activations_changes_nothing(name: str, method: str) -> None:
-    stack, examples, plain = trained(name, method, 2)
+    _, examples, plain = trained(name, method, 2)
     again = m.make_stack(name, range(2), method=method, recompute=True)
     result = m.train(again, None, examples, m.make_plans(examples, has_stop=False)[:2], options_of(method))
     for slot, state in plain.state.items():

@@ -48,7 +48,8 @@ def ship(base: ResolvedBase, folder: Path, head: str, options: dict[str, Any] | 
         base=str(base.path), base_hub_id=None, base_revision=None, base_sha256=base.sha256,
         tokenizer_sha256=tokenizer_sha256(stack.task.tokenizer), task="text_classification", method="lora",
         method_options=chosen.model_dump(), head=head, label_names=LABELS, max_tokens=32, temperature=1.0,
-        n_layers=len(stack.layers), depth=2, dtype="float32", dataset_fingerprint="0", head_modules=stack.head.module_names,
+        n_layers=len(stack.layers), depth=2, dtype="float32", dataset_fingerprint="0",
+        head_modules=stack.head.module_names,
     )  # fmt: skip
     save_artifact(folder / "adapter", Artifact(info, stack.slot_state(0)), sites=stack.adapters.sites)
     return Shipped(base, folder / "adapter", predict(stack, inputs, None, 0, rows))

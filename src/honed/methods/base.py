@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -86,6 +86,10 @@ class Adapters(ABC):
     def parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
         """Leaf parameters of a slot, by the name under which they are saved."""
 
+    def names(self, slot: int) -> tuple[str, ...]:
+        """Names in the state of a slot: its parameters, and what else it must keep to be the same after loading."""
+        return tuple(self.parameters(slot))
+
     def use(self, slot: int | None) -> None:  # noqa: B027 - slots of a stack are all in use at all times
         """Make the whole batch belong to `slot`, or to the untouched base; for methods that do not stack."""
 
@@ -134,6 +138,9 @@ class Method(ABC):
     options : the class of its options.   capabilities : what the rest of the program may rely on.
     per_slot_options : options that may differ between the slots of one stack.
     learning_rate : the peak rate of its parameters that did best where it was measured.
+    preference : among methods that fit a parameter budget, the one with the smallest is taken.
+    deepest : how many layers a parameter budget adapts at most, unless `--depth` says a number.
+    peft_prefix : what PEFT writes in front of the path of a tensor of the model (of a head) beside such an adapter.
     """
 
     name: str
@@ -142,6 +149,9 @@ class Method(ABC):
     capabilities: Capabilities
     per_slot_options: frozenset[str] = frozenset()
     learning_rate: float = 1e-3
+    preference: float = 100.0
+    deepest: Literal["auto", "all"] = "auto"
+    peft_prefix: str = PEFT_PREFIX
 
     @abstractmethod
     def install(self, host: Host, seeds: Sequence[int], options: Sequence[Any]) -> Adapters:
@@ -151,6 +161,18 @@ class Method(ABC):
 
         Raises UsageError if the model has nothing that this method could adapt.
         """
+
+    def ladder(self, layer: torch.nn.Module, depth: int) -> tuple[dict[str, Any], ...]:
+        """Settings among which a parameter budget chooses, from the largest number of weights to the smallest.
+
+        layer : the top layer of the base, for settings that depend on its modules; without content.
+        depth : adapted layers, for settings whose number of weights does not grow with it.
+        """
+        return ({},)
+
+    def shipped(self, options: Any, state: dict[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
+        """Options and state of one slot as they are saved: without what only training needs, with the same results."""
+        return options, state
 
     def to_peft(self, options: Any, adapted: Adapted) -> PeftFiles | None:
         """One slot as PEFT writes it; None if PEFT has no such adapter."""

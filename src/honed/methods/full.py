@@ -27,6 +27,8 @@ class Full(Method):
     options = FullOptions
     capabilities = Capabilities(stacks=False, merges=True, touches_base=True)
     learning_rate = 1e-4
+    preference = 0.0
+    deepest = "all"
 
     def install(self, host: Host, seeds: Sequence[int], options: Sequence[Any]) -> Adapters:
         """Thaw the weights; a slot's seed has nothing to draw."""

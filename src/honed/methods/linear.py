@@ -121,6 +121,18 @@ def chosen_linears(layer: torch.nn.Module, target: str, method: str) -> list[str
     return chosen
 
 
+def narrower_targets(layer: torch.nn.Module) -> list[str]:
+    """Parts of a layer's attention, as `target` takes them: query and value (else the two smallest), then one module.
+
+    Query and value gain most from few weights (Hu et al. 2021, table 5).
+    """
+    linears: dict[str, Any] = {name: layer.get_submodule(name) for name in linear_names(layer) if is_attention(name)}
+    by_size = sorted(linears, key=lambda name: sum(linears[name].weight.shape))
+    named = [name for name in linears if name.rpartition(".")[2] in ("q_proj", "query", "v_proj", "value")]
+    pair = named if len(named) == 2 else by_size[:2]
+    return [",".join(names) for names in (pair, pair[-1:] if pair is named else pair[:1]) if len(names) < len(linears)]
+
+
 def _replace(model: torch.nn.Module, path: str, module: torch.nn.Module) -> None:
     parent, _, leaf = path.rpartition(".")
     setattr(model.get_submodule(parent), leaf, module)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from honed.errors import UsageError
 from honed.methods.base import PEFT_PREFIX, Adapted, Capabilities, MethodOptions, PeftFiles
-from honed.methods.linear import LinearMethod, chosen_linears
+from honed.methods.linear import LinearMethod, chosen_linears, narrower_targets
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,12 @@ class Lora(LinearMethod):
     options = LoraOptions
     capabilities = Capabilities(stacks=True, merges=True, touches_base=False)
     per_slot_options = frozenset(("rank", "alpha", "rslora", "dropout"))
+    preference = 1.0
+
+    def ladder(self, layer: torch.nn.Module, depth: int) -> tuple[dict[str, Any], ...]:
+        """Ranks in the whole attention, then rank 1 in fewer of its modules; the scaling stays 2, the default's."""
+        ranks = [{"rank": rank, "alpha": 2.0 * rank} for rank in (64, 32, 16, 8, 4, 2, 1)]
+        return (*ranks, *({**ranks[-1], "target": target} for target in narrower_targets(layer)))
 
     def targets(self, layer: torch.nn.Module, options: LoraOptions) -> list[str]:
         """Linear modules of `layer` that `options.target` means.

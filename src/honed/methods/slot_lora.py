@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from honed.methods.lora import LoraOptions
+from honed.methods.slot_dropout import row_mask
 from honed.routing import Routing, Segment, SharedInput
 
 
@@ -75,23 +75,14 @@ class SlotLora(torch.nn.Module):
         return plain
 
     def _dropout_masks(self, x: torch.Tensor, segments: tuple[Segment, ...]) -> list[torch.Tensor] | None:
-        """One mask a segment; a slot without dropout gets one of ones.
-
-        A row's mask depends on slot, step and example alone: neighbours in the stack, padding and micro-batches change
-        nothing, and no two rows of a step share a mask.
-        """
-        routing = self.routing
-        if routing.step_seed is None or routing.rows is None or not any(self.options[s.slot].dropout for s in segments):
+        """One mask a segment; a slot without dropout gets one of ones."""
+        if not any(self.options[s.slot].dropout for s in segments):
             return None
-        masks = []
-        for s in segments:
-            keep = 1 - self.options[s.slot].dropout
-            mask = torch.empty((s.stop - s.start, *x.shape[1:]))
-            for own, row in zip(mask, routing.rows[s.start : s.stop].tolist(), strict=True):
-                state = np.random.SeedSequence((self.seeds[s.slot], routing.step_seed, row)).generate_state(2)
-                own.bernoulli_(keep, generator=torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1))
-            masks.append(mask.to(x.device, x.dtype).div_(keep))
-        return masks
+        masks = [
+            row_mask(self.routing, s, self.seeds[s.slot], self.options[s.slot].dropout, x[s.start : s.stop])
+            for s in segments
+        ]
+        return [mask for mask in masks if mask is not None] or None
 
 
 class _SlotLora(torch.autograd.Function):

@@ -97,6 +97,11 @@ class NativeHead(torch.nn.Module):
             for key, parameter in self.slots[name].copies[slot].named_parameters()  # type: ignore[union-attr,index]
         }
 
+    def release(self, model: Any, slot: int) -> None:
+        """Make the head of one slot the model's own again, so that the model is a plain one."""
+        for name in self.module_names:
+            setattr(model, name, self.slots[name].copies[slot])  # type: ignore[index]
+
     def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """The model has already applied the head; mask is not needed."""
         logits: torch.Tensor = output.logits
