@@ -172,7 +172,7 @@ def die(event):
     if event.kind == "progress" and event.message == "training" and event.fields["done"] == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-pipeline.CheckpointFolder = functools.partial(pipeline.CheckpointFolder, every_s=0.0)
+pipeline.TuningContext = functools.partial(pipeline.TuningContext, every_s=0.0)
 pipeline.fit(make_config(json.loads(sys.argv[1])), (die,))
 """
 

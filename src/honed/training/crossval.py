@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from honed.data.folds import FoldPlan
@@ -51,7 +53,7 @@ def cross_validate(loop: Loop, plan: FoldPlan, checkpoint: CheckpointFolder | No
     best_epoch = {run.plan.name: run.best_epoch for run in folds}
     best_epoch[FINAL] = _final_epoch(folds, final)
     return CrossValidated(
-        predictions=_out_of_fold(loop, plan),
+        predictions=out_of_fold(loop, plan, [loop.predict(k, plan.split(k).test) for k in range(plan.n_folds)]),
         final_state=final.snapshots[best_epoch[FINAL]],
         curves={run.plan.name: run.curve for run in runs},
         best_epoch=best_epoch,
@@ -65,11 +67,11 @@ def _final_epoch(folds: list[SlotRun], final: SlotRun) -> int:
     return min(last, round(statistics.median(run.best_epoch for run in folds)))
 
 
-def _out_of_fold(loop: Loop, plan: FoldPlan) -> Predictions:
+def out_of_fold(loop: Loop, plan: FoldPlan, by_fold: Sequence[npt.NDArray[np.float64]]) -> Predictions:
+    """The out-of-fold table. by_fold : logits (rows, c) of each fold's test part, in the order of its rows."""
     rows = plan.development
-    tests = [plan.split(fold).test for fold in range(plan.n_folds)]
-    by_fold = np.concatenate([loop.predict(fold, test) for fold, test in enumerate(tests)])
-    logits = by_fold[np.argsort(np.concatenate(tests))]  # each row is in one test part, so this is the rows' own order
+    tests = np.concatenate([plan.split(fold).test for fold in range(plan.n_folds)])
+    logits = np.concatenate(by_fold)[np.argsort(tests)]  # each row is in one test part, so this is the rows' own order
     label = loop.examples.label[rows]
     loss = loop.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(label)).numpy()
     return Predictions(

@@ -55,6 +55,8 @@ class SlotPlan:
     """What one slot trains on.
 
     stop : the rows on which it decides when to stop; empty: it never stops early.    rates : its own, if it is a trial.
+    n_epochs : it ends after so many, if not all; its rates fall as if it went on.
+    is_trial : it has rivals, so that it is lost if it diverges, and not trained again.
     """
 
     name: str
@@ -62,6 +64,8 @@ class SlotPlan:
     train: Rows
     stop: Rows
     rates: Rates | None = None
+    n_epochs: int | None = None
+    is_trial: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class Loop:
 
     A slot that diverges (a loss or gradient that is not finite, or a loss far above its start for many steps) is
     reported, taken out, and trained again from its start at a quarter of the rates; if it diverges again,
-    TrainingError. It is never silently kept.
+    TrainingError. It is never silently kept. A trial that diverges is reported and lost.
 
     Slots of a method that does not stack train one after another; the last one knows by then when the others stopped.
     referee : ends trials that have lost.
@@ -167,12 +171,12 @@ class Loop:
                 if active:
                     self._attempt(active, runs, here, checkpoint)
                 for run in waves[wave]:
-                    if run.attempt == attempt and run.status == "diverged":
+                    if run.attempt == attempt and run.status == "diverged" and not run.plan.is_trial:
                         self._restart(run)
             if not self.stack.is_shared:
                 waves[wave][0].optimizer.state.clear()  # memory for one slot's moments, not for all
         for run in runs:
-            if run.plan.stop.size:
+            if run.plan.stop.size and run.status != "diverged":
                 self.stack.load_slot_state(run.plan.slot, run.snapshots[run.best_epoch])
 
     def _rates(self, run: SlotRun) -> Rates:
@@ -216,9 +220,10 @@ class Loop:
             total = len(batches) * options.epochs
             for j in range(begin.batch if epoch == begin.epoch else 0, len(batches)):
                 training = [run for run in active if run.status == "training"]
-                self._step(training, batches[j], epoch * len(batches) + j, total)
+                step = epoch * len(batches) + j
+                self.step(training, batches[j], step, learning_rate_factor(step, total, options.warmup_frac))
                 self.emitter.emit(
-                    "progress", "training", done=begin.wave * total + epoch * len(batches) + j + 1,
+                    "progress", "training", done=begin.wave * total + step + 1,
                     total=n_waves * total, unit="step", n_slots=len(training), epoch=epoch,
                 )  # fmt: skip
                 if checkpoint and j + 1 < len(batches):
@@ -228,6 +233,7 @@ class Loop:
                     self._end_epoch(run, epoch, len(batches))
             for run in self.referee(runs, epoch) if self.referee else ():
                 run.status = "dropped"
+                run.optimizer.state.clear()
             if not any(run.status == "training" for run in active):
                 break
             decided = all(run.status in {"done", "dropped"} for run in deciding)
@@ -239,8 +245,8 @@ class Loop:
             if run.status == "training":
                 run.status = "done"
 
-    def _step(self, runs: list[SlotRun], batch: Rows, step: int, n_steps: int) -> None:
-        """One optimizer step of every slot that has rows in this batch."""
+    def step(self, runs: Sequence[SlotRun], batch: Rows, step: int, factor: float) -> None:
+        """One optimizer step, at `factor` times its rates, of every slot that has rows in this batch."""
         self.stack.routing.step_seed = step + 1
         own = {run.plan.slot: np.intersect1d(batch, run.plan.train) for run in runs}
         share = {slot: self.examples.weight[rows].sum() for slot, rows in own.items()}
@@ -258,7 +264,6 @@ class Loop:
             for (slot, _), part in zip(pairs, weighted.detach().split([len(r) for _, r in pairs]), strict=True):
                 loss[slot] += float(part.sum())
         self.stack.routing.step_seed = None
-        factor = learning_rate_factor(step, n_steps, self.options.warmup_frac)
         for run in runs:
             if run.plan.slot in loss:
                 self._update(run, loss[run.plan.slot], factor)
@@ -286,10 +291,12 @@ class Loop:
 
     def _report_divergence(self, run: SlotRun, loss: float) -> None:
         run.status = "diverged"
+        last = "the trial is lost." if run.plan.is_trial else "giving up."
+        again = "it will be trained again at a quarter of the rate."
         self.emitter.emit(
             "slot.diverged",
             f"{run.plan.name} diverged at step {len(run.step_losses)} (loss {loss:.3g}); "
-            + ("giving up." if run.attempt else "it will be trained again at a quarter of the rate."),
+            + (last if run.attempt or run.plan.is_trial else again),
             slot=run.plan.name, step=len(run.step_losses), loss=loss if math.isfinite(loss) else None,
         )  # fmt: skip
 
@@ -305,6 +312,8 @@ class Loop:
                 run.snapshots.clear()
             run.snapshots[epoch] = self.stack.slot_state(run.plan.slot)
         elif epoch - run.best_epoch >= self.options.patience:
+            run.status = "done"
+        if epoch + 1 == run.plan.n_epochs:
             run.status = "done"
 
     def predict(self, slot: int, rows: Rows) -> npt.NDArray[np.float64]:

@@ -97,7 +97,7 @@ class Stack:
 
     def load_slot_state(self, slot: int, state: dict[str, torch.Tensor]) -> None:
         """Put a state of `slot_state` into a slot."""
-        adapter, head = self.adapter_parameters(slot), self.head_parameters(slot)
+        adapter, head = self.adapters.names(slot), self.head_parameters(slot)
         own = {f"adapter.{name}" for name in adapter} | {f"head.{name}" for name in head}
         if own != state.keys():
             odd = sorted(own ^ state.keys())

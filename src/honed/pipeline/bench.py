@@ -1,0 +1,161 @@
+"""The bench: the one stack that is open at a time, with its encoded rows and its trunk.
+
+Settings that share a stack form a group. Opening another group closes the stack before: a large base is in memory once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from honed.bases import ResolvedBase
+from honed.config import Config
+from honed.data.dataset import Dataset
+from honed.data.folds import FoldPlan
+from honed.events import Emitter
+from honed.methods.base import MethodOptions, get_method
+from honed.pipeline.assembly import training_options
+from honed.pipeline.trial_space import Setting
+from honed.training.build import StackSpec, build_stack, encode, make_trunk
+from honed.training.loop import Examples, Loop, Referee
+from honed.training.stack import Inputs, Stack
+from honed.training.trunk import TrunkCache
+
+PER_SLOT = frozenset(("learning_rate", "head_learning_rate", "weight_decay"))
+"""Fields of the configuration that may differ between the slots of one loop."""
+
+
+@dataclass(frozen=True)
+class TuningContext:
+    """What a cross-validation needs.
+
+    config : as the user gave it, before any trial.   part, plan : the development rows and their folds; no locked row.
+    checkpoint : the folder of checkpoints, at most one every `every_s` seconds.     fingerprint : of config and data.
+    spill : the file of a trunk that does not fit the memory.
+    """
+
+    base: ResolvedBase
+    config: Config
+    part: Dataset
+    plan: FoldPlan
+    emitter: Emitter
+    checkpoint: Path
+    spill: Path
+    fingerprint: str
+    every_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Settings that train in one stack.
+
+    trials : their numbers.    configs : the configuration of each.    common : what they agree in.
+    """
+
+    common: str
+    trials: tuple[int, ...]
+    settings: tuple[Setting, ...]
+    configs: tuple[Config, ...]
+
+    @property
+    def config(self) -> Config:
+        """What they have in common stands in the first."""
+        return self.configs[0]
+
+
+def make_groups(config: Config, settings: Sequence[Setting]) -> list[Group]:
+    """The settings by what a stack must have in common, in their order; one a group if the method does not stack."""
+    found: dict[tuple[str, int], list[int]] = {}
+    configs = [setting.apply(config) for setting in settings]
+    for trial, own in enumerate(configs):
+        is_shared = get_method(own.method).capabilities.stacks
+        found.setdefault((_common(own), 0 if is_shared else trial), []).append(trial)
+    return [
+        Group(common, tuple(trials), tuple(settings[t] for t in trials), tuple(configs[t] for t in trials))
+        for (common, _), trials in found.items()
+    ]
+
+
+def _common(config: Config) -> str:
+    fields = config.model_dump(mode="json", exclude={*PER_SLOT, "method_options"})
+    options = options_of(config).model_dump(mode="json", exclude=set(get_method(config.method).per_slot_options))
+    return json.dumps([fields, options], sort_keys=True)
+
+
+def options_of(config: Config) -> MethodOptions:
+    """The method's options, with its defaults."""
+    return get_method(config.method).options(**config.method_options)
+
+
+class Bench:
+    """Opens the stack of one group at a time.
+
+    Setting i of the group has the slots i * (folds + 1) to i * (folds + 1) + folds; the last one is the final model's.
+    A slot's seed is that of its fold, so that a setting starts as it would alone.
+    """
+
+    def __init__(self, context: TuningContext) -> None:
+        self.context = context
+        self.group: Group | None = None
+        self._stack: Stack | None = None
+        self._inputs: Inputs | None = None
+        self.trunk: TrunkCache | None = None
+        self._read: tuple[Any, ...] = ()
+
+    @property
+    def stack(self) -> Stack:
+        """The open one."""
+        assert self._stack is not None, "open a group first"
+        return self._stack
+
+    @property
+    def inputs(self) -> Inputs:
+        """The development rows as the open stack reads them."""
+        assert self._inputs is not None, "open a group first"
+        return self._inputs
+
+    def slot(self, index: int, fold: int | None) -> int:
+        """The slot of a fold (None: of the final model) of the group's setting number `index`."""
+        folds = self.context.plan.n_folds
+        return index * (folds + 1) + (folds if fold is None else fold)
+
+    def open(self, group: Group) -> None:
+        """Load the base with the group's fresh slots, and compute its frozen layers, unless they are at hand."""
+        context, config = self.context, group.config
+        self.group = self._stack = None  # the old stack goes before the new one comes
+        n_slots = context.plan.n_folds + 1
+        with context.emitter.stage("load", f"Loading {context.base.name} and tokenizing"):
+            spec = StackSpec(
+                config.method, options_of(config), config.head, config.depth, context.part.label_names,
+                config.max_tokens, config.precision, config.device, config.seed, config.gradient_checkpointing,
+            )  # fmt: skip
+            seeds = [config.seed * 1000 + fold for _ in group.trials for fold in range(n_slots)]
+            options = [options_of(own) for own in group.configs for _ in range(n_slots)]
+            self._stack = stack = build_stack(context.base, spec, seeds, options)
+            read = (config.max_tokens, config.precision, stack.cut)
+            if self._inputs is None or read[0] != self._read[0]:
+                self._inputs = encode(stack, context.part.inputs)
+        if read != self._read:
+            self.trunk = None
+            context.spill.unlink(missing_ok=True)  # whoever still reads the old one keeps it
+            with context.emitter.stage("trunk", f"Computing the {stack.cut} frozen layers once"):
+                self.trunk = make_trunk(
+                    stack, self.inputs, context.base.hidden_size, context.spill, config.cache_frac, context.emitter
+                )
+        self.group, self._read = group, read
+
+    def loop(self, index: int = 0, referee: Referee | None = None) -> Loop:
+        """The loop of the open stack, with the rates of the group's setting number `index` where a slot has none."""
+        context = self.context
+        assert self.group is not None, "open a group first"
+        config, folds = self.group.configs[index], context.plan.n_folds
+        # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
+        options = training_options(config, round(config.batch_size * folds / (folds - 1)))
+        n = len(context.part)
+        examples = Examples(self.inputs, context.part.label, np.ones(n), context.plan.fold, np.arange(n))
+        return Loop(self.stack, self.trunk, examples, options, context.emitter, referee)
