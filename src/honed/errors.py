@@ -5,6 +5,8 @@ A message carries problem, cause and remedy, in the user's own names and numbers
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HonedError(Exception):
     """Base of all deliberate errors; `exit_code` is what the command line returns.
@@ -65,3 +67,16 @@ class GateFailed(HonedError):  # noqa: N818 - the name of the outcome, not of a 
 
 class TrainingError(HonedError):
     """Training could not be completed (for example, a slot diverged twice)."""
+
+
+class ParityError(HonedError):
+    """An export does not behave like the specialist that was measured.
+
+    facts : what `parity.json` of the export says.
+    """
+
+    exit_code = 4
+
+    def __init__(self, problem: str, *, cause: str = "", remedy: str = "", facts: dict[str, Any] | None = None) -> None:
+        self.facts = facts or {}
+        super().__init__(problem, cause=cause, remedy=remedy)

@@ -1,0 +1,100 @@
+"""An export in the hands of the program that it was made for; nothing of honed's own models is used here.
+
+Tokenizer, label names, pooling and head all come from the exported folder, as its README shows, because what is proven
+is the folder and not honed.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from honed.base_shape import quiet
+
+BATCH_ROWS = 16
+Array = npt.NDArray[np.float64]
+Batch = dict[str, npt.NDArray[np.int64]]
+
+
+class Unreadable(Exception):  # noqa: N818 - a state of the export, not an error of this program
+    """The other program cannot load or run the export; the message says why."""
+
+
+class OtherProgram(ABC):
+    """The export in `folder`, loaded.
+
+    label_names : of the logits, as config.json has them.
+    lost : tensors that the program needs and the folder does not hold; it filled them with something else.
+    """
+
+    lost: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path) -> None:
+        import transformers
+
+        with quiet(), reading("tokenizer"):
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        with reading("config.json"):
+            names = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"]
+            self.label_names = tuple(str(names[str(j)]) for j in range(len(names)))
+
+    @abstractmethod
+    def forward(self, batch: Batch, *, hidden: bool = False) -> tuple[Array, list[Array]]:
+        """Logits (rows, c) of a batch of input_ids and attention_mask (rows, tokens).
+
+        hidden : also the hidden states (rows, tokens, d) after the embeddings and after each layer; else an empty list.
+        """
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut where the tokenizer of the folder says."""
+        with quiet():
+            ids: list[list[int]] = self._tokenizer(list(texts), truncation=True)["input_ids"]
+        return ids
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        """input_ids and attention_mask as the folder's tokenizer makes and pads them."""
+        with quiet():
+            encoded = self._tokenizer(list(texts), truncation=True, padding=True, return_tensors="np")
+        return {name: np.asarray(encoded[name], dtype=np.int64) for name in ("input_ids", "attention_mask")}
+
+    def logits(self, texts: Sequence[str], tell: Callable[[int, int], None] | None = None) -> Array:
+        """Logits (n, c) in the order of `texts`. tell : is given the rows done so far and n.
+
+        Raises Unreadable if the program fails on them.
+        """
+        order = np.argsort([len(row) for row in self.tokens(texts)], kind="stable")
+        result: Array | None = None
+        for start in range(0, len(order), BATCH_ROWS):
+            rows = order[start : start + BATCH_ROWS]
+            with reading("model"):
+                own, _ = self.forward(self.batch([texts[i] for i in rows]))
+            if result is None:
+                result = np.empty((len(texts), own.shape[1]))
+            result[rows] = own
+            if tell:
+                tell(min(start + BATCH_ROWS, len(order)), len(order))
+        assert result is not None, "there are always rows"
+        return result
+
+
+class reading:  # noqa: N801 - a context manager reads as a verb
+    """Turns whatever the other program raises over a part of the export into `Unreadable`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, Unreadable):
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise Unreadable(f"its {self._what} gives {type(error).__name__}: {reason}".rstrip(": .")) from error

@@ -1,0 +1,70 @@
+"""What every export carries beside its weights: the tokenizer, the label names, the temperature."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from honed.artifact import write_json
+from honed.base_shape import quiet
+
+if TYPE_CHECKING:
+    from honed.artifact import ArtifactInfo
+    from honed.bases import ResolvedBase
+    from honed.serving.engine import Specialist
+
+SPECIALIST = "specialist.json"
+"""What a prediction depends on and config.json has no place for."""
+
+
+def write_tokenizer(folder: Path, specialist: Specialist) -> None:
+    """The tokenizer, set to what was measured, so that `tokenizer(texts, truncation=True, padding=True)` is all.
+
+    Cut after `max_tokens`, padded on the right, and no inputs but ids and mask.
+    """
+    tokenizer = copy.deepcopy(specialist.stack.task.tokenizer)
+    settings = {
+        "model_max_length": specialist.artifact.info.max_tokens,
+        "padding_side": "right",
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    for name, value in settings.items():
+        setattr(tokenizer, name, value)
+    tokenizer.init_kwargs |= settings  # only what stands there is saved
+    tokenizer.init_kwargs.pop("local_files_only", None)  # how honed found it, not what it is
+    tokenizer.save_pretrained(folder)
+
+
+def plain_config(specialist: Specialist, base: ResolvedBase) -> Any:
+    """The model's transformers configuration with the label names, and without what a stack changed in it."""
+    import transformers
+
+    model, names = specialist.stack.model, specialist.label_names
+    config = copy.deepcopy(model.config)
+    with quiet():
+        own = transformers.AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+    if hasattr(own, "use_cache"):
+        config.use_cache = own.use_cache
+    else:
+        del config.use_cache
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: j for j, name in enumerate(names)}
+    config.architectures = [type(model).__name__]
+    return config
+
+
+def write_specialist(folder: Path, info: ArtifactInfo) -> None:
+    """Temperature, length, and where the specialist came from. The label names stand in config.json alone."""
+    facts = {
+        "task": info.task,
+        "max_tokens": info.max_tokens,
+        "temperature": info.temperature,
+        "head": info.head,
+        "method": info.method,
+        "base": info.base_hub_id or info.base,
+        "base_revision": info.base_revision,
+        "base_sha256": info.base_sha256,
+        "dataset_fingerprint": info.dataset_fingerprint,
+    }
+    write_json(folder / SPECIALIST, facts)

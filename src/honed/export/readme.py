@@ -1,0 +1,94 @@
+"""README.md of an export: the lines of plain Python that turn a text into a label, for a reader who never saw honed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from honed.evidence.card import python_literal
+
+if TYPE_CHECKING:
+    from honed.artifact import ArtifactInfo
+
+_TITLES = {
+    "peft": "A honed specialist as a PEFT adapter",
+    "merged": "A honed specialist as one transformers model",
+    "onnx": "A honed specialist as an ONNX graph",
+}
+_ENCODE = 'batch = tokenizer(["a text to classify"], return_tensors="pt", padding=True, truncation=True)'
+_MEAN = """\
+with torch.no_grad():
+    hidden, mask = model(**batch).last_hidden_state, batch["attention_mask"].unsqueeze(-1)
+    mean = (hidden * mask).sum(1) / mask.sum(1)
+    logits = mean.to(head["weight"].dtype) @ head["weight"].T + head["bias"]"""
+_NATIVE = """\
+with torch.no_grad():
+    logits = model(**batch).logits"""
+
+
+def write_readme(folder: Path, kind: str, info: ArtifactInfo) -> None:
+    """Say how the export in `folder` is used without honed."""
+    lines = "\n".join(usage(kind, info))
+    text = f"""\
+# {_TITLES[kind]}
+
+It sorts texts into {len(info.label_names)} classes, named in `config.json` (`id2label`). In this folder, without honed:
+
+```python
+{lines}
+```
+
+The tokenizer is set to what was measured: it cuts after {info.max_tokens} tokens and pads on the right. `parity.json`
+says how far this export agrees with the specialist that was measured, read back by the program named in it.
+"""
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def usage(kind: str, info: ArtifactInfo) -> list[str]:
+    """The Python lines of the README; they define `logits`, `probs` and `label`."""
+    if kind == "onnx":
+        return _onnx(info)
+    auto = "AutoModelForSequenceClassification" if info.head == "native" else "AutoModel"
+    is_peft, has_file = kind == "peft", info.head != "native"
+    in_adapter = "" if has_file else "  # the head is in the adapter"
+    lines = ["import torch"]
+    lines += ["from peft import PeftModel"] if is_peft else []
+    lines += ["from safetensors.torch import load_file"] if has_file else []
+    lines += [f"from transformers import {'AutoConfig, ' if is_peft else ''}{auto}, AutoTokenizer", ""]
+    lines += ['tokenizer = AutoTokenizer.from_pretrained(".")']
+    if is_peft:
+        where = python_literal(info.base_hub_id or info.base)
+        revision = python_literal(info.base_revision) if info.base_revision else "None"
+        lines += [
+            f"base, revision = {where}, {revision}",
+            f'model = {auto}.from_pretrained(base, revision=revision, config=AutoConfig.from_pretrained("."))',
+            'model = PeftModel.from_pretrained(model, ".").eval()' + in_adapter,
+        ]
+    else:
+        lines += [f'model = {auto}.from_pretrained(".").eval()']
+    lines += ['head = load_file("head.safetensors")  # weight (classes, width), bias (classes,)'] if has_file else []
+    lines += [_ENCODE, _MEAN if has_file else _NATIVE]
+    return [
+        *lines,
+        f"probs = torch.softmax(logits / {info.temperature!r}, dim=-1)  # the temperature that calibration found",
+        "label = model.config.id2label[int(probs[0].argmax())]",
+    ]
+
+
+def _onnx(info: ArtifactInfo) -> list[str]:
+    return [
+        "import json",
+        "from pathlib import Path",
+        "",
+        "import numpy as np",
+        "import onnxruntime",
+        "from transformers import AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained(".")',
+        'session = onnxruntime.InferenceSession("model.onnx")',
+        _ENCODE.replace('"pt"', '"np"'),
+        'logits = session.run(["logits"], {name: ids.astype(np.int64) for name, ids in batch.items()})[0]',
+        f"scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / {info.temperature!r})  # by temperature",
+        "probs = scaled / scaled.sum(axis=1, keepdims=True)",
+        'label = json.loads(Path("config.json").read_text(encoding="utf-8"))["id2label"][str(probs[0].argmax())]',
+    ]
