@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -45,17 +45,21 @@ class Settings(TypedDict, total=False):
     epochs: int
     patience: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float | Literal["auto"] | None
     head_learning_rate: float
     weight_decay: float
     warmup_frac: float
     clip_norm: float
+    trials: str
+    n_trials: int | None
+    parameters: str | None
     seed: int
     metric: str
     require: Sequence[str]
     level: float
     gate: bool
     keep_texts: bool
+    gradient_checkpointing: bool
     cache_frac: float
     precision: str
     device: str

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -64,8 +64,14 @@ class Config(BaseModel):
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
     """rows a step and fold"""
-    learning_rate: float = Field(1e-3, gt=0, lt=10)
-    """peak learning rate of the adapter (AdamW)"""
+    learning_rate: Annotated[float, Field(gt=0, lt=10)] | Literal["auto"] | None = None
+    """peak learning rate of the adapter (AdamW); auto finds one per fold (default: the method's own)"""
+    trials: str = ""
+    """settings to try, the best of which is taken: 'learning_rate=1e-4,1e-3; rank=4,16', or a range 'rank=int(2,64)'"""
+    n_trials: int | None = Field(None, ge=1, le=1000)
+    """how many settings to draw from --trials, where it names ranges or too many combinations"""
+    parameters: str | None = None
+    """trained parameters of the adapter, at most: 50k, or a share of the base such as 3e-4; picks method and size"""
     head_learning_rate: float = Field(1e-2, gt=0, lt=10)
     """peak learning rate of the head"""
     weight_decay: float = Field(0.01, ge=0, lt=10)
@@ -86,6 +92,8 @@ class Config(BaseModel):
     """open the locked holdout at the end; --no-gate leaves it shut while you explore"""
     keep_texts: bool = True
     """keep the texts in the run folder, so that the report can show the worst mistakes"""
+    gradient_checkpointing: bool = False
+    """compute the adapted layers twice instead of keeping what the backward pass needs: less memory, more time"""
     cache_frac: float = Field(0.5, ge=0, le=1)
     """share of the free memory that the trunk cache may take before it moves to disk"""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
@@ -127,10 +135,13 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 shown = f"{item['msg']}. Got {item['input']!r} instead."
                 faults.append(f"{flag(name)}: {shown[0].lower()}{shown[1:]}")
         raise _all_at_once(dict.fromkeys(faults)) from error
+    method = get_method(config.method)
+    if config.learning_rate is None and config.parameters is None:  # a budget chooses the method first
+        config = config.model_copy(update={"learning_rate": method.learning_rate})
     try:
-        get_method(config.method).options(**config.method_options)
+        method.options(**config.method_options)
     except ValidationError as error:
-        known = get_method(config.method).options.model_fields
+        known = method.options.model_fields
         for item in error.errors():
             name = str(item["loc"][0])
             near = difflib.get_close_matches(name, known, n=1)

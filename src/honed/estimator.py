@@ -49,7 +49,7 @@ class HonedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # s
         epochs: int = Config.model_fields["epochs"].default,
         patience: int = Config.model_fields["patience"].default,
         batch_size: int = Config.model_fields["batch_size"].default,
-        learning_rate: float = Config.model_fields["learning_rate"].default,
+        learning_rate: float | None = Config.model_fields["learning_rate"].default,
         head_learning_rate: float = Config.model_fields["head_learning_rate"].default,
         weight_decay: float = Config.model_fields["weight_decay"].default,
         warmup_frac: float = Config.model_fields["warmup_frac"].default,

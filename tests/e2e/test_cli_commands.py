@@ -17,7 +17,7 @@ from honed.app.progress import Watcher, _bars
 from honed.config import Config, flag
 from honed.events import Emitter
 
-COMMANDS = ("fit", "demo", "check", "predict", "gate", "report", "bases", "doctor")
+COMMANDS = ("fit", "demo", "check", "compare", "plan", "export", "recipes", "predict", "gate", "report", "bases", "doctor")
 
 
 def test_help_names_every_command_and_every_flag(cli: Callable) -> None:
@@ -29,7 +29,7 @@ def test_help_names_every_command_and_every_flag(cli: Callable) -> None:
             continue
         assert flag(name) in fit, name
         assert field.description is not None and field.description.split("'")[0][:40] in fit, name
-    for fact in ("--option", "--no-gate", "recall[refund] >= .8", "[default: 0.001]", "N|auto|all", "Evidence"):
+    for fact in ("--option", "--no-gate", "recall[refund] >= .8", "[default: 0.01]", "N|auto|all", "Evidence"):
         assert fact in fit, fact
     assert all(flag(name) in cli("check", "--help").stdout for name in CHECK_FLAGS)
 

@@ -21,7 +21,7 @@ Cli = Callable[..., object]
 SHORT = ["--epochs", "2", "--depth", "1", "--folds", "3", "--max-tokens", "32"]
 CONTRACT = {
     "config.yaml", "dataset.json", "folds.parquet", "issues.parquet", "events.jsonl", "oof.parquet", "holdout.parquet",
-    "metrics.json", "verdict.json", "adapter", "report.html", "README.md", "texts.parquet",
+    "metrics.json", "verdict.json", "adapter", "report.html", "README.md", "texts.parquet", "baselines",
 }  # fmt: skip
 
 

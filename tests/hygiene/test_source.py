@@ -24,7 +24,7 @@ MODULES = frozenset(
 ) | frozenset(".".join(path.parent.relative_to(SRC).parts) for path in FILES)
 # Modules whose whole purpose is torch: they are imported by the functions that need them, never at the start.
 # The estimator's base class is scikit-learn's; `honed.__getattr__` imports it when it is first used.
-TORCH_HALF = ("training", "methods", "tasks", "probes", "serving", "estimator.py")
+TORCH_HALF = ("training", "methods", "tasks", "probes", "serving", "planning", "estimator.py")
 
 
 def name(path: Path) -> str:

@@ -129,3 +129,13 @@ def test_template_never_reads_inside_a_cell() -> None:
         {"text": ["{label}", "%s", "{0}", "{text.__class__}"], "label": FOUR["label"]}, Roles(template="{text}!")
     )
     assert loaded.dataset.inputs == ["{label}!", "%s!", "{0}!", "{text.__class__}!"]
+
+
+def test_the_columns_of_a_template_stay_at_hand_for_baselines_that_read_tables() -> None:
+    cells = {"age": [31, 40, None, 22, 51], "city": ["Rome", "Oslo", "Rome", None, "Bari"]}
+    table = pa.table({**cells, "label": ["a", "b", "a", "b", None]})
+    loaded = load_dataset(table, Roles(label="label", template="{age} {city}"), require_label=True)
+    assert set(loaded.dataset.columns) == {"age", "city"} and len(loaded.dataset) == 4
+    part = loaded.dataset.take([3, 0])
+    assert part.columns["age"].tolist() == ["22", "31"] and part.columns["city"].tolist() == ["", "Rome"]
+    assert load_dataset(table, Roles(text="city"), require_label=False).dataset.columns == {}

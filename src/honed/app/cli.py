@@ -10,24 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+import honed.app.study_commands  # noqa: F401 - adds its commands
 from honed.app.config_flags import CHECK_FLAGS, all_flags, resolve_config, with_config_flags
 from honed.app.console import Interrupted, err, out, printable, show_error, write_json
+from honed.app.typer_app import Json, Recipe, RunArgument, app
 from honed.errors import DataError, HonedError, OutputError, UsageError
 from honed.version import __version__
-
-app = typer.Typer(
-    name="honed",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Turn a general pretrained model into a specialist for one domain, with proof.",
-    epilog="Exit codes: 0 done, 1 fault, 2 usage, 3 data, 4 gate failed.",
-)
-
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, for machines; no progress")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="folder that `honed fit` wrote", show_default=False)]
 
 
 def _version(value: bool) -> None:
@@ -55,6 +43,7 @@ def fit(
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; flags win over it", show_default=False)
     ] = None,
+    recipe: Recipe = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="continue an interrupted run, as configured", show_default=False),
@@ -65,14 +54,19 @@ def fit(
     from honed.app.outcome import show_outcome
     from honed.app.progress import watching
 
-    if resume is not None and (given or data or config):
-        extra = [*(["DATA"] if data else []), *(["--config"] if config else []), *given]
+    if resume is not None and (given or data or config or recipe):
+        extra = [
+            *(["DATA"] if data else []),
+            *(["--config"] if config else []),
+            *(["--recipe"] if recipe else []),
+            *given,
+        ]
         raise UsageError(
             f"--resume {resume} was given together with {', '.join(extra)}.",
             cause="A resumed run goes on exactly as it was configured: see its config.yaml.",
             remedy=f"`honed fit --resume {resume}` alone, or start a new run without --resume.",
         )
-    settings = None if resume else resolve_config(given | ({"data": data} if data else {}), config)
+    settings = None if resume else resolve_config(given | ({"data": data} if data else {}), config, recipe)
     if settings is not None and not settings.data:
         raise UsageError("No data were named.", remedy="`honed fit FILE`, or try `honed demo`.")
     with watching(quiet=json) as watcher:

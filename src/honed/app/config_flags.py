@@ -14,16 +14,17 @@ from rich.markup import escape
 
 from honed.config import Config, flag, make_config, read_config
 from honed.errors import ConfigError
+from honed.recipes.library import read_recipe
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Data": ("text", "label", "group", "id", "template", "test_file"),
-    "Model": ("base", "revision", "task", "method", "method_options", "head", "depth", "max_tokens"),
+    "Model": ("base", "revision", "task", "method", "method_options", "parameters", "head", "depth", "max_tokens"),
     "Training": (
         "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac",
-        "clip_norm", "seed",
+        "clip_norm", "trials", "n_trials", "seed",
     ),
     "Evidence": ("folds", "holdout_frac", "stop_frac", "metric", "require", "level", "gate", "keep_texts"),
-    "Machine": ("precision", "device", "cache_frac", "out"),
+    "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),
 }  # fmt: skip
 """Where each flag stands in `--help`. `data` is the argument."""
 
@@ -62,19 +63,26 @@ def with_config_flags(function: Callable[..., int], names: Sequence[str]) -> Cal
     return command
 
 
-def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> Config:
-    """Defaults, then the YAML file, then the flags that were given.
+def resolve_config(given: Mapping[str, Any], file: Path | None = None, recipe: str | None = None) -> Config:
+    """Defaults, then the recipe, then the YAML file, then the flags that were given.
 
     Raises ConfigError with all faults at once.
     """
-    values = read_config(file) if file else {}
+    return make_config(settings(given, file, recipe))
+
+
+def settings(given: Mapping[str, Any], file: Path | None = None, recipe: str | None = None) -> dict[str, Any]:
+    """What `resolve_config` checks: only the settings that someone gave."""
+    values = (read_recipe(recipe) if recipe else {}) | (read_config(file) if file else {})
     if file and values.get("out") and Path(str(values["out"])).resolve() == file.resolve().parent:
         del values["out"]  # the file of a finished run reruns it, in a folder of its own
     flags = dict(given)
+    if flags.get("method", values.get("method")) != values.get("method"):
+        values.pop("method_options", None)  # those of another method
     if "method_options" in flags:
         base = values.get("method_options")
         flags["method_options"] = {**(base if isinstance(base, dict) else {}), **_options(flags["method_options"])}
-    return make_config({**values, **flags})
+    return {**values, **flags}
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Watcher:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if event.kind == "run.start":
+        if event.kind == "run.start" and self.run_path is None:
             self.run_path = event.fields.get("path")
         if self.console is None:
             return
@@ -68,10 +68,10 @@ class Watcher:
 
 
 @contextmanager
-def watching(*, quiet: bool) -> Iterator[Watcher]:
+def watching(*, quiet: bool, command: str = "fit") -> Iterator[Watcher]:
     """A watcher for the block; Ctrl-C inside it becomes a message that says how to go on.
 
-    quiet : show nothing (`--json`).
+    quiet : show nothing (`--json`).    command : whose `--resume` continues what was begun.
     """
     console = None if quiet else err()
     bars = _bars(console) if console is not None and console.is_terminal else None
@@ -83,7 +83,7 @@ def watching(*, quiet: bool) -> Iterator[Watcher]:
             with bars:
                 yield watcher
     except KeyboardInterrupt:
-        remedy = f"Continue with `honed fit --resume {watcher.run_path}`." if watcher.run_path else ""
+        remedy = f"Continue with `honed {command} --resume {watcher.run_path}`." if watcher.run_path else ""
         kept = f" What was done is kept in {watcher.run_path}." if watcher.run_path else " Nothing was written."
         raise Interrupted(f"Interrupted.{kept}", remedy=remedy) from None
 

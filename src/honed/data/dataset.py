@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ class Dataset:
     group : (n,) strings; rows of one group are never split between folds.
     label_names : the classes, sorted.
     row : (n,) int64, 0-based row number in the user's file (to name rows in messages).
+    columns : the cells of the columns that a template joined, (n,) strings each, for baselines that read tables.
     """
 
     example_id: npt.NDArray[np.str_]
@@ -32,6 +33,7 @@ class Dataset:
     group: npt.NDArray[np.str_]
     label_names: tuple[str, ...]
     row: npt.NDArray[np.int64]
+    columns: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -64,6 +66,7 @@ class Dataset:
             group=self.group[idx],
             label_names=self.label_names,
             row=self.row[idx],
+            columns={name: cells[idx] for name, cells in self.columns.items()},
         )
 
 

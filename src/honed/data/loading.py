@@ -48,6 +48,7 @@ class _Cells:
     label: list[str]
     group: list[str]
     id: list[str] | None
+    columns: dict[str, list[str]]
 
 
 def load_dataset(
@@ -86,6 +87,7 @@ def load_dataset(
         group=np.array([cells.group[i] or example_id[i] for i in keep], dtype=np.str_),
         label_names=names,
         row=np.array(keep, dtype=np.int64),
+        columns={name: np.array(column, dtype=np.str_)[keep] for name, column in cells.columns.items()},
     )
     issues = [_left_out(example_id[i], i, found.roles, is_empty=empty[i]) for i in sorted(set(range(n)) - set(keep))]
     issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in found.notices]
@@ -102,8 +104,11 @@ def sorted_label_names(labels: object) -> tuple[str, ...]:
 
 def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
     roles, n = found.roles, table.num_rows
+    columns: dict[str, list[str]] = {}
     if found.template is not None:
-        text = found.template.fill([column_text(table, name, "--template") for name in found.template.columns])
+        cells = [column_text(table, name, "--template") for name in found.template.columns]
+        columns = {name: [cell or "" for cell in own] for name, own in zip(found.template.columns, cells, strict=True)}
+        text = found.template.fill(cells)
     else:
         text = [cell or "" for cell in column_text(table, roles.text or "", "--text")]
 
@@ -115,6 +120,7 @@ def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
         label=stripped(roles.label, "--label"),
         group=stripped(roles.group, "--group"),
         id=stripped(roles.id, "--id") if roles.id else None,
+        columns=columns,
     )
 
 

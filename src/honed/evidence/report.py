@@ -21,6 +21,7 @@ from honed.evidence.report_data import about_view, issues_view, mistakes_view, r
 from honed.evidence.report_fit import calibration_view, curves_view
 from honed.evidence.report_format import METRICS, count, visible
 from honed.evidence.report_scores import differences_view, scores_view, verdict_view
+from honed.evidence.report_trials import trials_view
 from honed.evidence.run_facts import RunFacts, read_run, write_text
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def render_report(facts: RunFacts) -> str:
     """The page as a string."""
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    sources = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    sources = f"style-src '{content_hash(style)}'; script-src '{content_hash(script)}'"
     policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
     return (
         environment()
@@ -61,6 +62,7 @@ def render_report(facts: RunFacts) -> str:
             confusion=confusion_view(facts),
             calibration=calibration_view(facts),
             curves=curves_view(facts),
+            trials=trials_view(facts),
             mistakes=mistakes_view(facts),
             issues=issues_view(facts),
             how=run_view(facts),
@@ -100,5 +102,6 @@ def _title(facts: RunFacts) -> str:
     return source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
-def _hash(text: str) -> str:
+def content_hash(text: str) -> str:
+    """The hash by which a page's content policy admits its own style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from honed.artifact import ArtifactInfo, tokenizer_sha256
 from honed.bases import ResolvedBase
 from honed.config import Config
-from honed.methods.base import get_method
+from honed.methods.base import MethodOptions, get_method
 from honed.training.build import StackSpec, build_stack, check_max_tokens, pick_device
 from honed.training.layers import resolve_depth
 from honed.training.loop import TrainingOptions
@@ -22,22 +22,36 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
     pick_device(config.device)
 
 
+def options_of(config: Config) -> MethodOptions:
+    """The method's options, with its defaults."""
+    return get_method(config.method).options(**config.method_options)
+
+
+def stack_spec(config: Config, label_names: tuple[str, ...]) -> StackSpec:
+    """What a stack under `config` is made of."""
+    return StackSpec(
+        config.method, options_of(config), config.head, config.depth, label_names, config.max_tokens, config.precision,
+        config.device, config.seed, config.gradient_checkpointing,
+    )  # fmt: skip
+
+
+def slot_seed(config: Config, fold: int) -> int:
+    """The seed of a fold's slot; fold K is the final model."""
+    return config.seed * 1000 + fold
+
+
 def make_stack(base: ResolvedBase, config: Config, label_names: tuple[str, ...], n_slots: int) -> Stack:
     """A stack of `n_slots` fresh slots over `base`."""
-    options = get_method(config.method).options(**config.method_options)
-    spec = StackSpec(
-        config.method, options, config.head, config.depth, label_names, config.max_tokens, config.precision,
-        config.device, config.seed,
-    )  # fmt: skip
-    return build_stack(base, spec, seeds=[config.seed * 1000 + slot for slot in range(n_slots)])
+    return build_stack(base, stack_spec(config, label_names), seeds=[slot_seed(config, k) for k in range(n_slots)])
 
 
 def training_options(config: Config, batch_rows: int) -> TrainingOptions:
     """How the slots train. batch_rows : rows of the batch that they share."""
+    rate = config.learning_rate
     return TrainingOptions(
         epochs=config.epochs,
         batch_rows=batch_rows,
-        learning_rate=config.learning_rate,
+        learning_rate=rate if isinstance(rate, float) else get_method(config.method).learning_rate,
         head_learning_rate=config.head_learning_rate,
         weight_decay=config.weight_decay,
         warmup_frac=config.warmup_frac,
@@ -60,7 +74,7 @@ def artifact_info(
         tokenizer_sha256=tokenizer_sha256(stack.task.tokenizer),
         task=config.task,
         method=config.method,
-        method_options=get_method(config.method).options(**config.method_options).model_dump(),
+        method_options=options_of(config).model_dump(),
         head=config.head,
         label_names=label_names,
         max_tokens=config.max_tokens,

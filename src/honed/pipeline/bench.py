@@ -18,10 +18,10 @@ from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.events import Emitter
-from honed.methods.base import MethodOptions, get_method
-from honed.pipeline.assembly import training_options
+from honed.methods.base import get_method
+from honed.pipeline.assembly import options_of, slot_seed, stack_spec, training_options
 from honed.pipeline.trial_space import Setting
-from honed.training.build import StackSpec, build_stack, encode, make_trunk
+from honed.training.build import build_stack, encode, make_trunk
 from honed.training.loop import Examples, Loop, Referee
 from honed.training.stack import Inputs, Stack
 from honed.training.trunk import TrunkCache
@@ -87,11 +87,6 @@ def _common(config: Config) -> str:
     return json.dumps([fields, options], sort_keys=True)
 
 
-def options_of(config: Config) -> MethodOptions:
-    """The method's options, with its defaults."""
-    return get_method(config.method).options(**config.method_options)
-
-
 class Bench:
     """Opens the stack of one group at a time.
 
@@ -130,13 +125,11 @@ class Bench:
         self.group = self._stack = None  # the old stack goes before the new one comes
         n_slots = context.plan.n_folds + 1
         with context.emitter.stage("load", f"Loading {context.base.name} and tokenizing"):
-            spec = StackSpec(
-                config.method, options_of(config), config.head, config.depth, context.part.label_names,
-                config.max_tokens, config.precision, config.device, config.seed, config.gradient_checkpointing,
-            )  # fmt: skip
-            seeds = [config.seed * 1000 + fold for _ in group.trials for fold in range(n_slots)]
+            seeds = [slot_seed(config, fold) for _ in group.trials for fold in range(n_slots)]
             options = [options_of(own) for own in group.configs for _ in range(n_slots)]
-            self._stack = stack = build_stack(context.base, spec, seeds, options)
+            self._stack = stack = build_stack(
+                context.base, stack_spec(config, context.part.label_names), seeds, options
+            )
             read = (config.max_tokens, config.precision, stack.cut)
             if self._inputs is None or read[0] != self._read[0]:
                 self._inputs = encode(stack, context.part.inputs)

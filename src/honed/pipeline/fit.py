@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from honed.artifact import Artifact, ArtifactInfo, save_artifact, write_json
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config, make_config, read_config, write_config
@@ -23,7 +21,9 @@ from honed.evidence.gate import Verdict
 from honed.evidence.report import write_report
 from honed.evidence.requirement import Requirement
 from honed.oof import OutOfFold
-from honed.pipeline.assembly import artifact_info, check_fits, make_stack, training_options
+from honed.pipeline.assembly import artifact_info, check_fits
+from honed.pipeline.bench import TuningContext
+from honed.pipeline.budget import within_budget
 from honed.pipeline.features import base_features
 from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
@@ -31,10 +31,8 @@ from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
 from honed.pipeline.prepare import DEMO_DATA, Prepared, development, make_plan, prepare, write_texts
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, groups_of, out_of_fold_json, score_baselines
-from honed.training.build import encode, make_trunk
-from honed.training.checkpoint import CheckpointFolder
-from honed.training.crossval import CrossValidated, cross_validate
-from honed.training.loop import Examples, Loop
+from honed.pipeline.tuning import Tuned, open_bench, plan_settings, tune_and_cross_validate
+from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
 
 
@@ -49,10 +47,15 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     for text in config.require:
         Requirement.parse(text)
     base = resolve(config.base, revision=config.revision)
+    config, budget_note = within_budget(config, str(base.path))
     check_fits(config, base)
+    plan_settings(config, config.trials, config.n_trials)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare(config, base)
+        if budget_note:
+            prepared.facts["notes"].append(budget_note)
+            emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
@@ -99,6 +102,9 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
             cause="The folds of the old rows do not fit the new ones.",
             remedy="Restore the file, or start a new run with `honed fit`.",
         )
+    if run.dataset.exists():
+        notes = [*prepared.facts["notes"], *run.read_json(run.dataset)["notes"]]
+        prepared.facts["notes"] = list(dict.fromkeys(notes))
     with disk_faults(run.path):
         write_json(run.dataset, prepared.facts)
         prepared.issues.write(run.issues)
@@ -116,19 +122,20 @@ def _train_and_judge(
         if config.keep_texts:
             write_texts(run.texts, dataset)
         part, part_plan = development(dataset, plan)
-        with emitter.stage("load", f"Loading {base.name} and tokenizing"):
-            stack = make_stack(base, config, dataset.label_names, config.folds + 1)
-            inputs = encode(stack, part.inputs)
-        with emitter.stage("trunk", f"Computing the {stack.cut} frozen layers once"):
-            spill = run.path / "trunk.bin"
-            trunk = make_trunk(stack, inputs, base.hidden_size, spill, config.cache_frac, emitter)
-            features = base_features(stack, part.inputs, emitter, inputs=inputs, trunk=trunk)
-        examples = Examples(inputs, part.label, np.ones(len(part)), part_plan.fold, np.arange(len(part)))
-        with emitter.stage("train", f"Training {plan.n_folds} folds and the final model as one stack"):
-            # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
-            options = training_options(config, round(config.batch_size * config.folds / (config.folds - 1)))
-            checkpoint = CheckpointFolder(run.checkpoint, stack, f"{config.fingerprint} {dataset.fingerprint}")
-            trained = cross_validate(Loop(stack, trunk, examples, options, emitter), part_plan, checkpoint)
+        settings = plan_settings(config, config.trials, config.n_trials)
+        spill = run.path / "trunk.bin"
+        bench = open_bench(
+            TuningContext(
+                base, config, part, part_plan, emitter, run.checkpoint, spill,
+                fingerprint=f"{config.fingerprint} {dataset.fingerprint}",
+            ),
+            settings,
+        )  # fmt: skip
+        trunk_bytes = bench.trunk.n_bytes if bench.trunk else 0
+        with emitter.stage("features", "Features of the frozen base, for the linear probe"):
+            features = base_features(bench.stack, part.inputs, emitter, inputs=bench.inputs, trunk=bench.trunk)
+        tuned = tune_and_cross_validate(bench, settings)
+        trained, stack = tuned.trained, tuned.stack
         oof = OutOfFold.check(
             trained.predictions,
             planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
@@ -140,6 +147,9 @@ def _train_and_judge(
         group = groups_of(oof.predictions, plan)
         with emitter.stage("baselines", "Small baselines on the same folds"):
             baselines = score_baselines(part, part_plan, features, on_holdout=False)
+            run.baselines.mkdir(exist_ok=True)
+            for name, table in baselines.tables.items():
+                table.write(run.baselines / f"{name}.parquet")
             _note_group_leak(run, prepared, part, part_plan)
         with emitter.stage("evidence", "Scores, intervals and calibration"):
             calibration = calibrate(oof.predictions, group, level=config.level)
@@ -147,11 +157,11 @@ def _train_and_judge(
                 oof.predictions, baselines, calibration, group, dataset.label_names, config.level
             )
         info = artifact_info(
-            config, base, stack, dataset.label_names,
+            tuned.config, base, stack, dataset.label_names,
             temperature=calibration.temperature, dataset_fingerprint=dataset.fingerprint,
         )  # fmt: skip
         _save(run, info, stack, trained)
-        facts = _facts(stack, trained, trunk.n_bytes if trunk else 0)
+        facts = _facts(tuned, trunk_bytes)
         write_json(
             run.metrics,
             {"label_names": dataset.label_names, "metric": config.metric, "level": config.level, **metrics, **facts},
@@ -200,12 +210,12 @@ def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValida
     save_artifact(run.adapter, Artifact(info, trained.final_state), sites=stack.adapters.sites)
 
 
-def _facts(stack: Stack, trained: CrossValidated, trunk_bytes: int) -> dict[str, Any]:
-    final = stack.n_slots - 1
-    n_trained = sum(p.numel() for p in stack.adapter_parameters(final).values())
-    n_head = sum(p.numel() for p in stack.head_parameters(final).values())
+def _facts(tuned: Tuned, trunk_bytes: int) -> dict[str, Any]:
+    stack, trained = tuned.stack, tuned.trained
+    n_trained = sum(p.numel() for p in stack.adapter_parameters(tuned.slot).values())
+    n_head = sum(p.numel() for p in stack.head_parameters(tuned.slot).values())
     n_base = stack.n_base_parameters
-    return {
+    facts = {
         "learning_curves": {**trained.curves, "best_epoch": trained.best_epoch},
         "parameters": {
             "trained": n_trained + n_head, "adapter": n_trained, "head": n_head, "base": n_base,
@@ -215,3 +225,4 @@ def _facts(stack: Stack, trained: CrossValidated, trunk_bytes: int) -> dict[str,
         "machine": f"{platform.system()} {platform.machine()}, {stack.device}",
         "versions": versions(),
     }  # fmt: skip
+    return facts if tuned.report is None else facts | {"tuning": tuned.report}

@@ -43,7 +43,7 @@ def open_gate(
     """
     requirements = tuple(Requirement.parse(text, dataset.label_names) for text in config.require)
     specialist = load_specialist(run.adapter, device=config.device)
-    openings = record_opening(run.path.absolute().parent, dataset.fingerprint, run.path.name)
+    openings = record_opening(run.beside, dataset.fingerprint, run.path.name)
     emitter.emit("holdout.opened", f"The holdout was opened (look {openings}).", openings=openings)
     holdout = score_holdout(specialist, dataset, plan)
     holdout.write(run.holdout)

@@ -9,6 +9,9 @@ from typing import Any
 
 from honed.errors import OutputError, RunFolderError
 
+COMPARISON = "comparison.yaml"
+"""The file that makes a folder of runs a comparison."""
+
 
 class RunFolder:
     """Paths of one run folder."""
@@ -28,6 +31,13 @@ class RunFolder:
         self.adapter = path / "adapter"
         self.report = path / "report.html"
         self.checkpoint = path / "checkpoint"
+        self.baselines = path / "baselines"
+
+    @property
+    def beside(self) -> Path:
+        """Where the ledger of openings lies: beside the run, or beside the comparison that the run is part of."""
+        parent = self.path.absolute().parent
+        return parent.parent if (parent / COMPARISON).exists() else parent
 
     @property
     def is_complete(self) -> bool:

@@ -32,8 +32,23 @@ class BaselineScores:
 
 
 def _rows(name: str, dataset: Dataset, features: Features) -> BaselineRows:
-    inputs = features if name == "linear_probe" else dataset.inputs
+    inputs: Any = dataset.inputs
+    if name == "linear_probe":
+        inputs = features
+    elif name == "gradient_boosting":
+        inputs = np.column_stack([numbers(cells) for cells in dataset.columns.values()])
     return BaselineRows(inputs, dataset.label, dataset.example_id, len(dataset.label_names))
+
+
+def numbers(cells: npt.NDArray[np.str_]) -> Features:
+    """A column of cells as numbers: (n,). NaN where blank; a column of words becomes the rank of each word."""
+    blank = np.array([not cell.strip() for cell in cells.tolist()])
+    try:
+        return np.array([np.nan if b else float(c) for c, b in zip(cells.tolist(), blank, strict=True)])
+    except ValueError:
+        rank = np.unique(cells, return_inverse=True)[1].astype(np.float64)
+        rank[blank] = np.nan
+        return rank
 
 
 def score_baselines(dataset: Dataset, plan: FoldPlan, features: Features, *, on_holdout: bool) -> BaselineScores:
@@ -48,6 +63,8 @@ def score_baselines(dataset: Dataset, plan: FoldPlan, features: Features, *, on_
         split = plan.split(fold)
         splits.append((fold, np.concatenate([split.train, split.stop]), split.test))
     for name in BASELINES:
+        if name == "gradient_boosting" and not dataset.columns:
+            continue  # free text has no columns
         rows = _rows(name, dataset, features)
         try:
             if on_holdout:

@@ -91,7 +91,8 @@ def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting]) -> Tuned:
     groups = make_groups(context.config, settings)
     if len(settings) == 1:
         assert bench.group is not None, "open_bench comes first"
-        with context.emitter.stage("train", f"Training {plan.n_folds} folds and the final model as one stack"):
+        how = "as one stack" if bench.stack.is_shared else "one after another"
+        with context.emitter.stage("train", f"Training {plan.n_folds} folds and the final model {how}"):
             checkpoint = _checkpoint(bench, "")
             trained = cross_validate(bench.loop(), plan, checkpoint)
         return Tuned(trained, groups[0].config, bench.stack, bench.slot(0, None), None)
