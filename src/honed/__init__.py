@@ -1,7 +1,7 @@
 """Turn a general pretrained model into a specialist for one domain, with proof.
 
-`fit` trains and proves a specialist, `load` opens one, `HonedClassifier` is the scikit-learn estimator. Nothing heavy
-is imported before one of them is used.
+`fit` trains and proves a specialist, `load` opens one, `compare` weighs methods, `HonedClassifier` is the scikit-learn
+estimator. Nothing heavy is imported before one of them is used.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 from honed.version import __version__
 
 if TYPE_CHECKING:
-    from honed.api import Run, fit, load
+    from honed.api import Comparison, Run, compare, fit, load
     from honed.estimator import HonedClassifier
 
-__all__ = ["HonedClassifier", "Run", "__version__", "fit", "load"]
+__all__ = ["Comparison", "HonedClassifier", "Run", "__version__", "compare", "fit", "load"]
 
-_HOMES = {"HonedClassifier": "honed.estimator", "Run": "honed.api", "fit": "honed.api", "load": "honed.api"}
+_HOMES = {
+    "Comparison": "honed.api",
+    "HonedClassifier": "honed.estimator",
+    "Run": "honed.api",
+    "compare": "honed.api",
+    "fit": "honed.api",
+    "load": "honed.api",
+}
 
 
 def __getattr__(name: str) -> object:

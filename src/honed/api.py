@@ -1,4 +1,4 @@
-"""honed from Python: `honed.fit("reviews.csv", base="minilm")`, `honed.load(path)`, and the `Run` that both return."""
+"""honed from Python: `fit` and `load` return a `Run`, `compare` a `Comparison`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from honed.config import make_config
 from honed.data.text_lists import checked_texts
 from honed.pipeline import fit as fitting
 from honed.pipeline import reopen
+from honed.pipeline.compare import DEFAULT_METHODS
 from honed.pipeline.predict import adapter_folder
 from honed.pipeline.run_folder import RunFolder
 
@@ -119,6 +120,15 @@ class Run:
         reopen.gate(self.path, require)
         return self.verdict
 
+    def export(self, to: str, out: str | Path | None = None, *, int8: bool = False) -> Path:
+        """Write the specialist for peft, merged or onnx, and prove that it behaves the same there; returns its folder.
+
+        Raises ParityError, with the facts, if it does not.
+        """
+        from honed.pipeline.export import export
+
+        return export(self.path, to=to, out=out, int8=int8).folder
+
     @cached_property
     def _specialist(self) -> Specialist:
         from honed.serving.engine import load_specialist
@@ -147,6 +157,60 @@ def fit(
     with watching(quiet=not progress) as watcher:
         folder: RunFolder = fitting.fit(make_config(values), [watcher])
     return Run(folder.path)
+
+
+class Comparison:
+    """A finished comparison: its figures, its recommendation, and the run that it recommends."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.figures: dict[str, Any] = RunFolder(self.path).read_json(self.path / "comparison.json")
+
+    def __repr__(self) -> str:
+        return f"Comparison({str(self.path)!r}, recommended={self.recommended!r})"
+
+    @property
+    def recommended(self) -> str:
+        """The name of the recommended method or recipe."""
+        return str(self.figures["recommended"])
+
+    @property
+    def recommendation(self) -> str:
+        """The recommendation and its reason, in one sentence."""
+        return str(self.figures["recommendation"])
+
+    @property
+    def run(self) -> Run:
+        """The recommended run, the only one whose holdout was opened."""
+        return Run(self.path / self.recommended)
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained page."""
+        return self.path / "comparison.html"
+
+
+def compare(
+    data: str | Path,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    recipes: Sequence[str] = (),
+    *,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Comparison:
+    """Run methods and recipes on one fold plan and recommend one, as `honed compare` does; each in its own process.
+
+    Raises a HonedError with problem, cause and remedy.
+    """
+    from honed.pipeline import compare as comparing
+    from honed.recipes.library import read_recipe
+
+    values: dict[str, Any] = {**settings, "data": str(data)}
+    if values.get("out") is not None:
+        values["out"] = str(values["out"])
+    named = comparing.candidates(methods, {Path(name).stem: read_recipe(name) for name in recipes})
+    with watching(quiet=not progress, command="compare") as watcher:
+        return Comparison(comparing.compare(values, named, [watcher]).path)
 
 
 def load(path: str | Path) -> Run:

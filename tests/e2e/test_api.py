@@ -22,7 +22,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def test_the_promised_names_are_there() -> None:
-    assert set(honed.__all__) == {"HonedClassifier", "Run", "__version__", "fit", "load"} == set(dir(honed))
+    promised = {"Comparison", "HonedClassifier", "Run", "__version__", "compare", "fit", "load"}
+    assert set(honed.__all__) == promised == set(dir(honed))
     for name in honed.__all__:
         assert getattr(honed, name) is not None
     assert f'version = "{honed.__version__}"' in (REPO / "pyproject.toml").read_text()

@@ -17,7 +17,20 @@ from honed.app.progress import Watcher, _bars
 from honed.config import Config, flag
 from honed.events import Emitter
 
-COMMANDS = ("fit", "demo", "check", "compare", "plan", "export", "recipes", "predict", "gate", "report", "bases", "doctor")
+COMMANDS = (
+    "fit",
+    "demo",
+    "check",
+    "compare",
+    "plan",
+    "export",
+    "recipes",
+    "predict",
+    "gate",
+    "report",
+    "bases",
+    "doctor",
+)
 
 
 def test_help_names_every_command_and_every_flag(cli: Callable) -> None:

@@ -61,6 +61,16 @@ def test_one_fold_plan_one_table(compared: Path) -> None:
     assert "<html" in (compared / "comparison.html").read_text(encoding="utf-8")
 
 
+def test_the_comparison_from_python(compared: Path) -> None:
+    import honed
+
+    comparison = honed.Comparison(compared)
+    assert comparison.recommended in repr(comparison) and comparison.recommendation.startswith("Take ")
+    assert comparison.run.path == compared / comparison.recommended and comparison.report.is_file()
+    with pytest.raises(HonedError, match="no method 'lorra'"):
+        honed.compare("none.csv", ["lorra"])
+
+
 def test_an_untrained_candidate_is_not_recommended(compared: Path) -> None:
     """Rates of 1e-6 leave the head at zero: it guesses."""
     told = json.loads((compared / "comparison.json").read_text())
