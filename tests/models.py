@@ -95,7 +95,7 @@ def tiny_model(name: str, dtype: str = "float64", *, n_classes: int = 0) -> Any:
             model = transformers.AutoModel.from_config(config)
         for key, parameter in model.named_parameters():
             if key.endswith("bias"):  # transformers draws weights and leaves biases at zero: a lost one would not show
-                torch.nn.init.normal_(parameter, std=0.05)
+                torch.nn.init.normal_(parameter, std=0.01)
     return model.to(getattr(torch, dtype)).eval()
 
 

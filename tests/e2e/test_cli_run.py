@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -108,10 +109,10 @@ def test_the_resolved_config_reruns_the_run(cli: Cli, judged_run: Path, tmp_path
 def test_killed_at_a_step_it_resumes_to_the_same_result(
     cli: Cli, judged_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from honed.pipeline.fit import fit
-    from honed.training.checkpoint import CheckpointFolder
+    from honed.pipeline import fit as pipeline
 
-    monkeypatch.setattr(CheckpointFolder.__init__, "__defaults__", (0.0,))  # one at every step
+    often = partial(pipeline.TuningContext, every_s=0.0)  # a checkpoint at every step
+    monkeypatch.setattr(pipeline, "TuningContext", often)
 
     def pull_the_plug(event: Event) -> None:
         if event.kind == "progress" and event.message == "training" and event.fields["done"] == 5:
@@ -119,7 +120,7 @@ def test_killed_at_a_step_it_resumes_to_the_same_result(
 
     config = make_config(read_config(judged_run / "config.yaml") | {"out": str(tmp_path / "cut"), "gate": False})
     with pytest.raises(KeyboardInterrupt):
-        fit(config, [pull_the_plug])
+        pipeline.fit(config, [pull_the_plug])
     assert not (tmp_path / "cut" / "verdict.json").exists() and (tmp_path / "cut" / "checkpoint").is_dir()
     unfinished = cli("gate", tmp_path / "cut")
     assert unfinished.code == 3 and "--resume" in unfinished.stderr
@@ -142,12 +143,12 @@ def test_killed_between_verdict_and_report_the_holdout_needs_no_second_look(cli:
 def test_interrupt_says_how_to_resume(
     cli: Cli, easy_csv: Path, minilm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from honed.pipeline import fit
+    from honed.pipeline import tuning
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "cross_validate", interrupt)
+    monkeypatch.setattr(tuning, "cross_validate", interrupt)
     out = tmp_path / "cut"
     said = cli("fit", easy_csv, *SHORT, "--out", out)
     assert said.code == 130 and f"honed fit --resume {out}" in said.stderr and "Traceback" not in said.stderr

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from honed.errors import HonedError
@@ -35,8 +36,9 @@ def fit_elsewhere(order: Mapping[str, Any], emitter: Emitter, name: str) -> None
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(json.dumps(order))
-        child.stdin.close()
+        with suppress(BrokenPipeError):  # a child that is dead already is told of below
+            child.stdin.write(json.dumps(order))
+            child.stdin.close()
         for line in child.stdout:
             last = json.loads(line)
             if "kind" in last and last["kind"] not in {"run.start", "run.end"}:
