@@ -34,7 +34,8 @@ def err() -> Console:
 
 def printable(text: object) -> str:
     """The text without characters that could steer a terminal: each of them as its escape."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in str(text))
+    plain = str(text).replace("\u202f", " ")  # the narrow space between thousands
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in plain)
 
 
 def write_json(value: Any) -> None:
