@@ -147,9 +147,9 @@ def test_a_range_test_leaves_the_slots_at_their_start(method: str) -> None:
 
 
 def test_a_sensible_rate_among_absurd_ones_is_found(base: ResolvedBase, tmp_path: Path) -> None:
-    tuning = tr.tune(base, tmp_path, "learning_rate=1e-9,9,1e-2", head_learning_rate=1e-9)
-    assert set(tuning.choice.values()) == {2} and tuning.tuned.config.learning_rate == 1e-2
-    assert [s["values"] for s in tuning.report["settings"]] == [{"learning_rate": r} for r in (1e-9, 9.0, 1e-2)]
+    tuning = tr.tune(base, tmp_path, "head_learning_rate=1e-9,9,1e-2")
+    assert set(tuning.choice.values()) == {2} and tuning.tuned.config.head_learning_rate == 1e-2
+    assert [s["values"] for s in tuning.report["settings"]] == [{"head_learning_rate": r} for r in (1e-9, 9.0, 1e-2)]
     told = [event.fields["slot"] for event in tuning.events if event.kind == "trial.dropped"]
     ended = [t for t in tuning.report["trials"] if t["status"] == "dropped"]
     assert told and len(told) == len(ended)
