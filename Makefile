@@ -32,7 +32,7 @@ $(STAMP_DEMO): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(STAMP_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,datasets,onnx,tune]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,datasets,dicom,onnx,tune]'
 	@touch $@
 
 demo: $(STAMP_DEMO)

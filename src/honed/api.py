@@ -27,6 +27,7 @@ class Settings(TypedDict, total=False):
     """Every setting of `honed fit`, under the name of its flag; `honed.config.Config` says what each means."""
 
     text: str | None
+    image: str | None
     label: str | None
     group: str | None
     id: str | None

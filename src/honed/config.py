@@ -23,9 +23,11 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     data: str = ""
-    """CSV, JSONL or Parquet file, or the name of a `datasets` dataset"""
+    """CSV, JSONL or Parquet file, a folder with metadata.csv, or the name of a `datasets` dataset"""
     text: str | None = None
     """column that holds the text (default: the obvious one)"""
+    image: str | None = None
+    """column that names image files (default: the obvious one, where no column is called like a text)"""
     label: str | None = None
     """column that holds the class (default: the obvious one)"""
     group: str | None = None

@@ -38,7 +38,9 @@ def fit(
     given: dict[str, Any],
     data: Annotated[
         str | None,
-        typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset", show_default=False),
+        typer.Argument(
+            help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name", show_default=False
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; flags win over it", show_default=False)
@@ -98,7 +100,9 @@ def demo(
 
 def check(
     given: dict[str, Any],
-    data: Annotated[str, typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset")],
+    data: Annotated[
+        str, typer.Argument(help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name")
+    ],
     out_file: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE.parquet", help="write every finding as a table", show_default=False),

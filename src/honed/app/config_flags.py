@@ -17,7 +17,7 @@ from honed.errors import ConfigError
 from honed.recipes.library import read_recipe
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Data": ("text", "label", "group", "id", "template", "test_file"),
+    "Data": ("text", "image", "label", "group", "id", "template", "test_file"),
     "Model": ("base", "revision", "task", "method", "method_options", "parameters", "head", "depth", "max_tokens"),
     "Training": (
         "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac",

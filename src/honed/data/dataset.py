@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from honed.data.image_files import ImageFile
+
 UNLABELLED = -1
 
 
@@ -19,7 +21,7 @@ class Dataset:
     """n examples, one task.
 
     example_id : (n,) unique strings: the user's id column, or a hash of the input (`content_ids`).
-    inputs : n inputs of the task; for text tasks, n strings.
+    inputs : n inputs of the task: strings, or `ImageFile`s (an `UnreadableImage` only in rows to predict).
     label : (n,) int64 indices into `label_names`; `UNLABELLED` where there is none.
     group : (n,) strings; rows of one group are never split between folds.
     label_names : the classes, sorted.
@@ -40,13 +42,13 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the rows (id, input, label name, group), whatever their order."""
+        """sha256 over the rows (id, content of the input, label name, group), whatever their order."""
         rows = sorted(
             hashlib.sha256(
                 "\x1f".join(
                     (
                         str(self.example_id[i]),
-                        str(self.inputs[i]),
+                        content_of(self.inputs[i]),
                         self.label_names[self.label[i]] if self.label[i] >= 0 else "",
                         str(self.group[i]),
                     )
@@ -68,6 +70,11 @@ class Dataset:
             row=self.row[idx],
             columns={name: cells[idx] for name, cells in self.columns.items()},
         )
+
+
+def content_of(value: Any) -> str:
+    """What an input consists of: a text itself, an image by the hash of its file, wherever that lies."""
+    return value.sha256 if isinstance(value, ImageFile) else str(value)
 
 
 def content_ids(inputs: Sequence[str], label: Sequence[str] | None = None) -> list[str]:

@@ -6,13 +6,16 @@ import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from honed.data.cells import column_text
-from honed.data.dataset import UNLABELLED, Dataset, content_ids
+from honed.data.dataset import UNLABELLED, Dataset, content_ids, content_of
+from honed.data.image_files import examine_all, patient_groups
+from honed.data.images import UnreadableImage
 from honed.data.issue_table import Issue, IssueTable
+from honed.data.readers import folder_of
 from honed.data.roles import ResolvedRoles, Roles, resolve_roles
 from honed.errors import DataError
 
@@ -29,7 +32,8 @@ _LAST_CHARACTER = "\U0010ffff"
 class LoadedData:
     """What `load_dataset` found.
 
-    dataset : the usable rows.        issues : rows left out (`empty_text`, `missing_label`) and notices on roles.
+    dataset : the usable rows.        issues : rows left out (`empty_text`, `unreadable_image`, `missing_label`) and
+    notices on roles.
     roles : resolved.        n_rows : rows of the file.        notices : sentences for the user about guessed columns.
     """
 
@@ -42,9 +46,13 @@ class LoadedData:
 
 @dataclass(frozen=True)
 class _Cells:
-    """The cells of every part, n each."""
+    """The cells of every part, n each.
 
-    text: list[str]
+    inputs : texts or images.    unusable : why an input cannot be used, "" where it can.
+    """
+
+    inputs: list[Any]
+    unusable: list[str]
     label: list[str]
     group: list[str]
     id: list[str] | None
@@ -56,13 +64,14 @@ def load_dataset(
 ) -> LoadedData:
     """Build the dataset.
 
-    With `require_label` rows without text or label are left out, each a row of `issues`. Without it (prediction)
-    every row is kept in the file's order: an empty text is "", an absent or unknown label `UNLABELLED`.
+    With `require_label` rows without text, readable image or label are left out, each a row of `issues`. Without it
+    (prediction) every row is kept in the file's order: an empty text is "", an image that cannot be read an
+    `UnreadableImage`, an absent or unknown label `UNLABELLED`.
     label_names : the classes of an existing model; None takes those of the column, sorted (numerically if all are
         integers).
 
     Labels, groups and ids lose surrounding blanks. Without an id column, ids are made of the content; without a
-    group column, every row is its own group.
+    group column, every row is its own group, but the images of one DICOM patient are one.
 
     Raises UsageError for columns that do not exist; DataError for duplicate or missing ids, fewer than 4 usable
     rows, one class, a label outside `label_names`, and a label column that looks like an id or a number.
@@ -70,28 +79,31 @@ def load_dataset(
     found = resolve_roles(table, roles, require_label=require_label)
     cells = _read_cells(table, found)
     n = table.num_rows
-    empty = [not text.strip() for text in cells.text]
+    notices = list(found.notices)
+    if found.roles.group is None and roles.group is None and any(patients := patient_groups(cells.inputs)):
+        cells.group[:] = patients
+        notices.append("The images of one DICOM patient are kept together in one fold; --group '' switches it off.")
     unlabelled = [not label for label in cells.label]
-    keep = [i for i in range(n) if not require_label or not (empty[i] or unlabelled[i])]
+    keep = [i for i in range(n) if not require_label or not (cells.unusable[i] or unlabelled[i])]
     if not keep:
-        raise _nothing_left(found.roles, n, sum(empty), sum(unlabelled))
+        raise _nothing_left(found.roles, n, cells.unusable, sum(unlabelled))
     example_id = _example_ids(cells, found.roles)
     names = label_names if label_names is not None else sorted_label_names(cells.label[i] for i in keep)
     if require_label:
-        _check_labels([cells.label[i] for i in keep], found.roles.label or "", label_names)
+        _check_labels([cells.label[i] for i in keep], found.roles, label_names)
     index = {name: j for j, name in enumerate(names)}
     dataset = Dataset(
         example_id=np.array([example_id[i] for i in keep], dtype=np.str_),
-        inputs=[cells.text[i] for i in keep],
+        inputs=[cells.inputs[i] for i in keep],
         label=np.array([index.get(cells.label[i], UNLABELLED) for i in keep], dtype=np.int64),
         group=np.array([cells.group[i] or example_id[i] for i in keep], dtype=np.str_),
         label_names=names,
         row=np.array(keep, dtype=np.int64),
         columns={name: np.array(column, dtype=np.str_)[keep] for name, column in cells.columns.items()},
     )
-    issues = [_left_out(example_id[i], i, found.roles, is_empty=empty[i]) for i in sorted(set(range(n)) - set(keep))]
-    issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in found.notices]
-    return LoadedData(dataset, IssueTable.from_issues(issues), found.roles, n, found.notices)
+    issues = [_left_out(example_id[i], i, found.roles, cells.unusable[i]) for i in sorted(set(range(n)) - set(keep))]
+    issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in notices]
+    return LoadedData(dataset, IssueTable.from_issues(issues), found.roles, n, tuple(notices))
 
 
 def sorted_label_names(labels: object) -> tuple[str, ...]:
@@ -105,18 +117,30 @@ def sorted_label_names(labels: object) -> tuple[str, ...]:
 def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
     roles, n = found.roles, table.num_rows
     columns: dict[str, list[str]] = {}
-    if found.template is not None:
+    inputs: list[Any]
+    if roles.image is not None:
+        names = [cell or "" for cell in column_text(table, roles.image, "--image")]
+        inputs = list(examine_all(names, folder_of(table)))
+        unusable = [
+            f"{name!r}: {image.problem}" if isinstance(image, UnreadableImage) else ""
+            for name, image in zip(names, inputs, strict=True)
+        ]
+    elif found.template is not None:
         cells = [column_text(table, name, "--template") for name in found.template.columns]
         columns = {name: [cell or "" for cell in own] for name, own in zip(found.template.columns, cells, strict=True)}
-        text = found.template.fill(cells)
+        inputs = found.template.fill(cells)
     else:
-        text = [cell or "" for cell in column_text(table, roles.text or "", "--text")]
+        inputs = [cell or "" for cell in column_text(table, roles.text or "", "--text")]
+    if roles.image is None:
+        source = f"column {roles.text!r}" if roles.text else f"the template {roles.template!r}"
+        unusable = ["" if text.strip() else f"{source} gives no text" for text in inputs]
 
     def stripped(name: str | None, flag: str) -> list[str]:
         return [(cell or "").strip() for cell in column_text(table, name, flag)] if name else [""] * n
 
     return _Cells(
-        text=text,
+        inputs=inputs,
+        unusable=unusable,
         label=stripped(roles.label, "--label"),
         group=stripped(roles.group, "--group"),
         id=stripped(roles.id, "--id") if roles.id else None,
@@ -126,9 +150,13 @@ def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
 
 def _example_ids(cells: _Cells, roles: Roles) -> list[str]:
     if cells.id is None:
-        # Rows without a label come last among equal texts: leaving them out must not rename the others.
+        # Rows without a label come last among equal inputs: leaving them out must not rename the others.
         ties = [f"{label or _LAST_CHARACTER}\x1f{group}" for label, group in zip(cells.label, cells.group, strict=True)]
-        return content_ids(cells.text, ties)
+        contents = [
+            why if isinstance(value, UnreadableImage) else content_of(value)
+            for value, why in zip(cells.inputs, cells.unusable, strict=True)
+        ]
+        return content_ids(contents, ties)
     remedy = (
         f"Make the values of {roles.id!r} unique, name another column with --id, take ids made of the content with"
         f" --id '', or, if {roles.id!r} says which rows belong together, use --group {roles.id} --id ''."
@@ -154,8 +182,8 @@ def _example_ids(cells: _Cells, roles: Roles) -> list[str]:
     return cells.id
 
 
-def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] | None) -> None:
-    counts = Counter(labels)
+def _check_labels(labels: list[str], roles: Roles, label_names: tuple[str, ...] | None) -> None:
+    counts, column = Counter(labels), roles.label
     if label_names is not None:
         unknown = sorted(set(counts) - set(label_names))
         if unknown:
@@ -171,7 +199,7 @@ def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] |
     n_rows, n_classes = len(labels), len(counts)
     if n_rows < MIN_ROWS:
         raise DataError(
-            f"Only {n_rows} row{'s have' if n_rows > 1 else ' has'} both a text and a label.",
+            f"Only {n_rows} row{'s have' if n_rows > 1 else ' has'} both {_kind(roles)} and a label.",
             cause=f"At least {MIN_ROWS} are needed to hold anything out, and some dozens per class to learn from.",
             remedy="Add labelled rows; 50 or more a class is a good start.",
         )
@@ -192,19 +220,24 @@ def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] |
         )
 
 
-def _left_out(example_id: str, i: int, roles: Roles, *, is_empty: bool) -> Issue:
-    if is_empty:
-        source = f"column {roles.text!r}" if roles.text else f"the template {roles.template!r}"
-        evidence = f"Row {i + 1}: {source} gives no text; the row was left out."
-    else:
-        evidence = f"Row {i + 1}: column {roles.label!r} is empty; the row was left out."
-    return Issue("empty_text" if is_empty else "missing_label", 0.0, "drop", evidence, example_id, i)
+def _kind(roles: Roles) -> str:
+    return "a readable image" if roles.image else "a text"
 
 
-def _nothing_left(roles: Roles, n: int, n_empty: int, n_unlabelled: int) -> DataError:
+def _left_out(example_id: str, i: int, roles: Roles, unusable: str) -> Issue:
+    check = ("unreadable_image" if roles.image else "empty_text") if unusable else "missing_label"
+    reason = unusable or f"column {roles.label!r} is empty"
+    return Issue(check, 0.0, "drop", f"Row {i + 1}: {reason}; the row was left out.", example_id, i)
+
+
+def _nothing_left(roles: Roles, n: int, unusable: list[str], n_unlabelled: int) -> DataError:
+    n_unusable = sum(map(bool, unusable))
+    example = f" Row 1: {unusable[0]}." if roles.image and unusable[0] else ""
     return DataError(
-        f"None of the {n} rows can be used: {n_empty} have no text in {roles.text or roles.template!r},"
-        f" {n_unlabelled} no label in {roles.label!r}.",
+        f"None of the {n} rows can be used: {n_unusable} have not {_kind(roles)} in"
+        f" {roles.text or roles.template or roles.image!r}, {n_unlabelled} no label in {roles.label!r}.{example}",
         cause="Perhaps other columns were meant.",
-        remedy="Name them with --text and --label.",
+        remedy="Name them with --image and --label; file names are sought beside the table."
+        if roles.image
+        else "Name them with --text and --label.",
     )

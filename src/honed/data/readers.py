@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from honed.errors import DataError, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FOLDER_KEY = b"honed.folder"  # of the table's schema: where relative file names in its cells begin
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _READABLE = "honed reads .csv, .tsv, .jsonl, .json and .parquet files."
 
@@ -45,8 +47,9 @@ _MARKED_NAME = re.compile(r"datasets:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split
 def read_table(source: str) -> pa.Table:
     """Read a table.
 
-    source : path of a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file, or a `datasets` name: `org/name`,
-        `org/name:split`, `datasets:name`, `datasets:name:split` (split defaults to `train`). A file always wins.
+    source : path of a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file, a folder with such a file called `metadata`,
+        or a `datasets` name: `org/name`, `org/name:split`, `datasets:name`, `datasets:name:split` (split defaults to
+        `train`). A file always wins.
 
     CSV and JSON columns come as strings; see `text_files`. No code of a dataset and no pickle is ever run.
 
@@ -55,6 +58,9 @@ def read_table(source: str) -> pa.Table:
     """
     path = Path(source).expanduser()
     if path.is_dir():
+        metadata = [path / f"metadata{suffix}" for suffix in SUFFIXES if (path / f"metadata{suffix}").is_file()]
+        if len(metadata) == 1:
+            return _read_file(metadata[0])
         inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         raise UsageError(
             f"{source} is a folder, where a file is needed.",
@@ -70,6 +76,18 @@ def read_table(source: str) -> pa.Table:
 
 
 def _read_file(path: Path) -> pa.Table:
+    table = _read_content(path)
+    metadata = {**(table.schema.metadata or {}), FOLDER_KEY: os.fsencode(path.absolute().parent)}
+    return table.replace_schema_metadata(metadata)
+
+
+def folder_of(table: pa.Table) -> Path:
+    """The folder in which relative file names of the table begin: the file's own, else where the program runs."""
+    stored = (table.schema.metadata or {}).get(FOLDER_KEY)
+    return Path(os.fsdecode(stored)) if stored else Path.cwd()
+
+
+def _read_content(path: Path) -> pa.Table:
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:

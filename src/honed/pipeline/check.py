@@ -11,7 +11,7 @@ from honed.config import Config
 from honed.data.folds import HOLDOUT
 from honed.data.issue_table import IssueTable
 from honed.errors import BaseModelError, DataError, UsageError
-from honed.pipeline.prepare import make_plan, prepare
+from honed.pipeline.prepare import load, make_plan, prepare
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,16 @@ def check(config: Config, *, needs_base: bool) -> CheckedFile:
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed check FILE`.")
     not_run = []
-    try:
-        base = resolve(config.base, revision=config.revision)
-    except BaseModelError as error:
-        if needs_base:
-            raise
-        base = None
-        not_run.append(f"Token lengths and preview: not run, because {error.problem} {error.remedy}".strip())
-    prepared = prepare(config, base)
+    loaded = load(config)
+    base = None
+    if needs_base or loaded.roles.image is None:  # images have no tokens
+        try:
+            base = resolve(config.base, revision=config.revision)
+        except BaseModelError as error:
+            if needs_base:
+                raise
+            not_run.append(f"Token lengths and preview: not run, because {error.problem} {error.remedy}".strip())
+    prepared = prepare(config, base, loaded)
     sizes: dict[int, int] | None = None
     infeasible = None
     try:
