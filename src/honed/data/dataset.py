@@ -27,6 +27,9 @@ class Dataset:
     label_names : the classes, sorted.
     row : (n,) int64, 0-based row number in the user's file (to name rows in messages).
     columns : the cells of the columns that a template joined, (n,) strings each, for baselines that read tables.
+    traits : what is known of the rows besides their input, by name, for the checks alone: the cells of every other
+        column as (n,) objects of type str ("" where one is missing), or measured numbers, (n,) or (n, d) floats (NaN
+        where one is missing). No part of the fingerprint.
     """
 
     example_id: npt.NDArray[np.str_]
@@ -36,6 +39,7 @@ class Dataset:
     label_names: tuple[str, ...]
     row: npt.NDArray[np.int64]
     columns: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    traits: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -69,6 +73,7 @@ class Dataset:
             label_names=self.label_names,
             row=self.row[idx],
             columns={name: cells[idx] for name, cells in self.columns.items()},
+            traits={name: values[idx] for name, values in self.traits.items()},
         )
 
 

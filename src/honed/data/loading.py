@@ -12,7 +12,7 @@ import numpy as np
 
 from honed.data.cells import column_text
 from honed.data.dataset import UNLABELLED, Dataset, content_ids, content_of
-from honed.data.image_files import examine_all, patient_groups
+from honed.data.image_files import examine_all, image_traits, patient_groups
 from honed.data.images import UnreadableImage
 from honed.data.issue_table import Issue, IssueTable
 from honed.data.readers import folder_of
@@ -57,6 +57,8 @@ class _Cells:
     group: list[str]
     id: list[str] | None
     columns: dict[str, list[str]]
+    traits: dict[str, list[str]]
+    unread: tuple[str, ...]
 
 
 def load_dataset(
@@ -70,6 +72,9 @@ def load_dataset(
     label_names : the classes of an existing model; None takes those of the column, sorted (numerically if all are
         integers).
 
+    With `require_label` the other columns, group and id among them, come along as `traits` for the checks; prediction
+    reads none of them.
+
     Labels, groups and ids lose surrounding blanks. Without an id column, ids are made of the content; without a
     group column, every row is its own group, but the images of one DICOM patient are one.
 
@@ -77,7 +82,7 @@ def load_dataset(
     rows, one class, a label outside `label_names`, and a label column that looks like an id or a number.
     """
     found = resolve_roles(table, roles, require_label=require_label)
-    cells = _read_cells(table, found)
+    cells = _read_cells(table, found, with_traits=require_label)
     n = table.num_rows
     notices = list(found.notices)
     if found.roles.group is None and roles.group is None and any(patients := patient_groups(cells.inputs)):
@@ -100,9 +105,17 @@ def load_dataset(
         label_names=names,
         row=np.array(keep, dtype=np.int64),
         columns={name: np.array(column, dtype=np.str_)[keep] for name, column in cells.columns.items()},
+        # objects: one long cell would widen every cell of an array of fixed-width strings
+        traits={name: np.array(column, dtype=np.object_)[keep] for name, column in cells.traits.items()},
     )
+    if require_label and found.roles.image:
+        dataset.traits.update(image_traits(dataset.inputs))
     issues = [_left_out(example_id[i], i, found.roles, cells.unusable[i]) for i in sorted(set(range(n)) - set(keep))]
     issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in notices]
+    issues += [
+        Issue("column_not_examined", 1.0, "none", f"Column {name!r} holds lists, objects or bytes.", is_issue=False)
+        for name in cells.unread
+    ]
     return LoadedData(dataset, IssueTable.from_issues(issues), found.roles, n, tuple(notices))
 
 
@@ -114,7 +127,7 @@ def sorted_label_names(labels: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
+def _read_cells(table: pa.Table, found: ResolvedRoles, *, with_traits: bool) -> _Cells:
     roles, n = found.roles, table.num_rows
     columns: dict[str, list[str]] = {}
     inputs: list[Any]
@@ -138,6 +151,15 @@ def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
     def stripped(name: str | None, flag: str) -> list[str]:
         return [(cell or "").strip() for cell in column_text(table, name, flag)] if name else [""] * n
 
+    traits: dict[str, list[str]] = {}
+    unread = []
+    for name in table.column_names if with_traits else ():
+        if name in (roles.text, roles.label) or name in columns:
+            continue
+        try:
+            traits[name] = [cell or "" for cell in column_text(table, name, "--text")]
+        except DataError:
+            unread.append(name)
     return _Cells(
         inputs=inputs,
         unusable=unusable,
@@ -145,6 +167,8 @@ def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
         group=stripped(roles.group, "--group"),
         id=stripped(roles.id, "--id") if roles.id else None,
         columns=columns,
+        traits=traits,
+        unread=tuple(unread),
     )
 
 
