@@ -260,34 +260,39 @@ def load_backbone(base: ResolvedBase, *, dtype: str = "float32") -> torch.nn.Mod
     return _load(base, transformers.AutoModel, dtype, {})
 
 
-def load_sequence_classifier(
-    base: ResolvedBase, n_labels: int, label_names: tuple[str, ...], *, dtype: str = "float32", seed: int = 0
+def load_classifier(
+    base: ResolvedBase,
+    label_names: tuple[str, ...],
+    auto_class: str = "AutoModelForSequenceClassification",
+    *,
+    dtype: str = "float32",
+    seed: int = 0,
 ) -> torch.nn.Module:
-    """`AutoModelForSequenceClassification` over the base, in evaluation mode, all parameters frozen.
+    """A classifier of transformers over the base, in evaluation mode, all parameters frozen.
 
+    auto_class : `AutoModelForSequenceClassification` or `AutoModelForImageClassification`.
     The head's start depends on `seed` alone; the global random state is left as it was.
 
-    Raises BaseModelError as `load_backbone`, UsageError if `label_names` are not `n_labels` distinct names.
+    Raises BaseModelError as `load_backbone`, or if the architecture has no such class; UsageError if `label_names` are
+    not distinct.
     """
     import torch
     import transformers
 
-    if len(label_names) != n_labels or len(set(label_names)) != n_labels:
-        raise UsageError(
-            f"{n_labels} labels need {n_labels} distinct names; got {len(label_names)}: {label_names[:5]}."
-        )
-    if base.architecture not in _classifiable():
+    if len(set(label_names)) != len(label_names):
+        raise UsageError(f"{len(label_names)} labels need as many distinct names; got {label_names[:5]}.")
+    if base.architecture not in _classifiable(auto_class):
         raise BaseModelError(
-            f"Architecture {base.architecture} of base model {base.name!r} has no sequence classifier in transformers.",
-            remedy="Use --head mean, which works over any text backbone.",
+            f"Architecture {base.architecture} of base model {base.name!r} has no {auto_class} in transformers.",
+            remedy="Use --head mean, which works over any backbone.",
         )
-    options = {"num_labels": n_labels, "id2label": dict(enumerate(label_names))}
+    options: dict[str, Any] = {"num_labels": len(label_names), "id2label": dict(enumerate(label_names))}
     options["label2id"] = {label: i for i, label in enumerate(label_names)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _load(base, transformers.AutoModelForSequenceClassification, dtype, options)
+        model = _load(base, getattr(transformers, auto_class), dtype, options)
     config: Any = model.config
-    if config.get_text_config().pad_token_id is None:
+    if "Sequence" in auto_class and config.get_text_config().pad_token_id is None:
         # a decoder's classifier reads the last token that is not padding, so it must know the padding token
         config.get_text_config().pad_token_id = load_tokenizer(base).pad_token_id
     return model
@@ -330,12 +335,16 @@ def load_tokenizer(base: ResolvedBase) -> Any:
     return tokenizer
 
 
-def _classifiable() -> frozenset[str]:
-    """Backbone classes whose architecture has a sequence classifier."""
+def _classifiable(auto_class: str) -> frozenset[str]:
+    """Backbone classes whose architecture has a classifier of that class."""
     from transformers.models.auto import modeling_auto
 
     backbones = modeling_auto.MODEL_MAPPING_NAMES
-    with_head = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    with_head = (
+        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        if "Image" in auto_class
+        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    )
     names = (backbones[model_type] for model_type in with_head if model_type in backbones)
     return frozenset(name if isinstance(name, str) else name[0] for name in names)
 

@@ -151,6 +151,9 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     template: Annotated[
         str | None, typer.Option("--template", help="joins columns to one text (default: as trained)")
     ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="column that names image files (default: as trained)")
+    ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", help="column with a unique id; '' makes ids of the content")
     ] = None,
@@ -168,7 +171,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 
         if output is not None:
             check_output(output, force=force)
-        roles = Roles(text=text, template=template, id=id_column)
+        roles = Roles(text=text, template=template, id=id_column, image=image)
         answers = predict_file(run, source, roles, device=device, emitter=Emitter((watcher,)))
     if output is not None:
         answers.write(output)

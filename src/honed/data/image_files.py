@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.data.images import SUFFIXES, UnreadableImage, decode, read_bytes, sha256_of, strict_pillow
+from honed.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 THUMBNAIL = 16
 _BORDER_FRAC = 0.03
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow
 _THREADS = 4  # decoding leaves Python's lock alone
 
 
@@ -28,7 +30,7 @@ class ImageFile:
 
     name : as the user's table gives it.    path : where it was found.    sha256 : of the file's bytes.
     width, height : pixels, upright.    mode : colour mode of the file.    format : by content, e.g. `PNG`.
-    thumbnail : 16 x 16 grey values, row by row.    border_mean, border_std : grey values of its outermost 3 %.
+    thumbnail : 16 x 16 colours, row by row.    border_mean, border_std : grey values of its outermost 3 %.
     patient : DICOM patient id, "" without one; it identifies a person and must not be written anywhere.
     """
 
@@ -55,9 +57,14 @@ class ImageFile:
         return SUFFIXES.get(Path(self.name).suffix.lower(), self.format) != self.format
 
     @property
+    def colours(self) -> npt.NDArray[np.uint8]:
+        """The thumbnail as an array, (16 * 16, 3)."""
+        return np.frombuffer(self.thumbnail, dtype=np.uint8).reshape(-1, 3)
+
+    @property
     def grey(self) -> npt.NDArray[np.uint8]:
-        """The thumbnail as an array, (16 * 16,)."""
-        return np.frombuffer(self.thumbnail, dtype=np.uint8)
+        """The brightness of the thumbnail, (16 * 16,)."""
+        return np.asarray(np.rint(self.colours @ _LUMA), dtype=np.uint8)
 
 
 def find_image(name: str, folder: Path) -> Path:
@@ -92,8 +99,7 @@ def examine(name: str, folder: Path) -> ImageFile:
     path = find_image(name, folder)
     data = read_bytes(path)
     pixels = decode(data)
-    grey = pixels.image.convert("L")
-    border = _border(np.asarray(grey))
+    border = _border(np.asarray(pixels.image.convert("L")))
     return ImageFile(
         name=name,
         path=path,
@@ -104,7 +110,7 @@ def examine(name: str, folder: Path) -> ImageFile:
         format=pixels.format,
         n_bytes=len(data),
         is_animated=pixels.is_animated,
-        thumbnail=_thumbnail(grey),
+        thumbnail=_thumbnail(pixels.image),
         border_mean=float(border.mean()),
         border_std=float(border.std()),
         patient=pixels.patient,
@@ -139,6 +145,22 @@ def patient_groups(files: Sequence[object]) -> list[str]:
     ]
 
 
+def checked_images(names: Sequence[str | Path]) -> list[ImageFile]:
+    """The images that a Python caller names, relative to where the program runs.
+
+    Raises DataError for one that cannot be read (with its position).
+    """
+    if isinstance(names, str | bytes | Path):
+        raise UsageError("One image was given where a list of images is expected.", remedy="Write [path].")
+    found = examine_all([str(name) for name in names], Path.cwd())
+    files = []
+    for i, file in enumerate(found):
+        if isinstance(file, UnreadableImage):
+            raise DataError(f"Image {i}, {str(names[i])!r}, cannot be used: {file.problem}.")
+        files.append(file)
+    return files
+
+
 def image_traits(files: Sequence[ImageFile]) -> dict[str, npt.NDArray[np.float64]]:
     """What is known of images besides what they show, (n, d) each: it must not tell the class.
 
@@ -155,10 +177,10 @@ def image_traits(files: Sequence[ImageFile]) -> dict[str, npt.NDArray[np.float64
     }
 
 
-def _thumbnail(grey: Image.Image) -> bytes:
+def _thumbnail(image: Image.Image) -> bytes:
     from PIL import Image
 
-    return grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR).tobytes()
+    return image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR).tobytes()
 
 
 def _border(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -124,13 +124,13 @@ class Bench:
         context, config = self.context, group.config
         self.group = self._stack = None  # the old stack goes before the new one comes
         n_slots = context.plan.n_folds + 1
-        with context.emitter.stage("load", f"Loading {context.base.name} and tokenizing"):
+        with context.emitter.stage("load", f"Loading {context.base.name} and reading the rows"):
             seeds = [slot_seed(config, fold) for _ in group.trials for fold in range(n_slots)]
             options = [options_of(own) for own in group.configs for _ in range(n_slots)]
             self._stack = stack = build_stack(
-                context.base, stack_spec(config, context.part.label_names), seeds, options
+                context.base, stack_spec(config, context.base, context.part.label_names), seeds, options
             )
-            read = (config.max_tokens, config.precision, stack.cut)
+            read = ((config.max_tokens, config.image_size, config.image_fit), config.precision, stack.cut)
             if self._inputs is None or read[0] != self._read[0]:
                 self._inputs = encode(stack, context.part.inputs)
         if read != self._read:

@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from honed.bases import resolve
 from honed.config import Config
 from honed.data.folds import HOLDOUT
 from honed.data.issue_table import IssueTable
 from honed.errors import BaseModelError, DataError, UsageError
 from honed.pipeline.prepare import load, make_plan, prepare
+from honed.pipeline.settle import settle
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def check(config: Config, *, needs_base: bool) -> CheckedFile:
     base = None
     if needs_base or loaded.roles.image is None:  # images have no tokens
         try:
-            base = resolve(config.base, revision=config.revision)
+            _, base = settle(config, loaded)
         except BaseModelError as error:
             if needs_base:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
+from honed.data.image_files import ImageFile
 from honed.errors import EvidenceError
 from honed.evidence.baselines import BASELINES, BaselineRows, holdout_baseline, out_of_fold_baseline
 from honed.evidence.calibration import CalibrationSummary
@@ -37,7 +38,23 @@ def _rows(name: str, dataset: Dataset, features: Features) -> BaselineRows:
         inputs = features
     elif name == "gradient_boosting":
         inputs = np.column_stack([numbers(cells) for cells in dataset.columns.values()])
+    elif name == "pixels_logreg":
+        inputs = pixels(dataset.inputs)
     return BaselineRows(inputs, dataset.label, dataset.example_id, len(dataset.label_names))
+
+
+def pixels(files: Sequence[ImageFile]) -> Features:
+    """The thumbnails of images, (n, 16 * 16 * 3)."""
+    return np.stack([file.colours.ravel() for file in files]).astype(np.float64)
+
+
+def fitting_baselines(dataset: Dataset) -> list[str]:
+    """The baselines that can read such inputs: words or pixels, and columns where there are any."""
+    is_image = isinstance(dataset.inputs[0], ImageFile)
+    left_out = {"tfidf_logreg" if is_image else "pixels_logreg"}
+    if not dataset.columns:
+        left_out.add("gradient_boosting")  # free text has no columns
+    return [name for name in BASELINES if name not in left_out]
 
 
 def numbers(cells: npt.NDArray[np.str_]) -> Features:
@@ -62,9 +79,7 @@ def score_baselines(dataset: Dataset, plan: FoldPlan, features: Features, *, on_
     for fold in range(0 if on_holdout else plan.n_folds):
         split = plan.split(fold)
         splits.append((fold, np.concatenate([split.train, split.stop]), split.test))
-    for name in BASELINES:
-        if name == "gradient_boosting" and not dataset.columns:
-            continue  # free text has no columns
+    for name in fitting_baselines(dataset):
         rows = _rows(name, dataset, features)
         try:
             if on_holdout:
