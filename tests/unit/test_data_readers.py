@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from honed.data.readers import read_table
-from honed.data.text_files import sniff_delimiter
+from honed.data.csv_files import sniff_delimiter
 
 
 def read(tmp_path: Path, content: bytes | str, name: str = "a.csv") -> dict[str, list[str | None]]:
