@@ -26,7 +26,7 @@ class Components(Generic[Member]):
     """
 
     def __init__(self, members: Iterable[Member]) -> None:
-        self._parent = {member: member for member in members}
+        self._parent: dict[Member, Member] = {member: member for member in members}
 
     def find(self, member: Member) -> Member:
         """The name of the member's component."""

@@ -69,7 +69,7 @@ def near_duplicates(rows: Rows, same: SameTexts, best: BestPartners) -> Iterator
             evidence = f"{similarity:.0%} of the shingles as {_name(other, k)}"
             evidence += f", which is labelled {_label(other, k)}" if differs else ""
             evidence += f": {shorten(str(other.inputs[k]), _SHOWN_CHARACTERS)}"
-            action = "review" if differs else "group"
+            action: Action = "review" if differs else "group"
             yield _row_issue(mine, k, "near_duplicate", 1 - similarity, action, evidence)
 
 

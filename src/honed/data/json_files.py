@@ -30,9 +30,9 @@ class _Value(NamedTuple):
 def json_batches(file: TextFile, columns: Sequence[str] | None) -> Iterator[Batch]:
     """Batches of strings from JSON lines, or from one JSON array of objects; null, NaN and absent keys are null.
 
-    A batch has the columns of all rows up to its end. Lists and objects are kept as their JSON text and the column is marked
-    (`NESTED_ROW_KEY`), so that only a column that is really used is refused. Lone surrogates become U+FFFD, which
-    a structural check reports. Only an array is held in memory as a whole.
+    A batch has the columns of all rows up to its end. Lists and objects are kept as their JSON text and the column is
+    marked (`NESTED_ROW_KEY`), so that only a column that is really used is refused. Lone surrogates become U+FFFD,
+    which a structural check reports. Only an array is held in memory as a whole.
 
     Raises DataError naming the line for broken JSON or a value that is not an object.
     """

@@ -180,7 +180,7 @@ def _parity(values: Hashes, start: Integers, size: Integers) -> Hashes:
 def _candidates(
     entries: npt.NDArray[np.void], ours: _Members, threshold: float, side: npt.NDArray[np.bool_] | None
 ) -> Iterator[tuple[Integers, Integers]]:
-    """Blocks of numbers (x, y), each pair once a block, that share a first element and may be similar; y is not larger."""
+    """Blocks of numbers (x, y), y not larger, that share a first element and may be similar; each pair once a block."""
     order = np.lexsort((entries["number"], entries["hash"]))
     hashes, number = entries["hash"][order], entries["number"][order].astype(np.int64)
     place = entries["place"][order].astype(np.int64)
@@ -237,4 +237,4 @@ def _n_shared(values: Hashes, ours: _Members, x: Integers, y: Integers) -> Integ
         place[is_own] = values[(ours.start[number][:, None] + within)[is_own]]
     rows.sort(axis=1)
     n_padding = 2 * width - ours.size[x] - ours.size[y]
-    return (rows[:, 1:] == rows[:, :-1]).sum(axis=1) - np.maximum(n_padding - 1, 0)
+    return np.asarray((rows[:, 1:] == rows[:, :-1]).sum(axis=1) - np.maximum(n_padding - 1, 0))

@@ -66,10 +66,10 @@ def words(text: str) -> list[str]:
 
 
 def shingle_hashes(texts: Sequence[str]) -> tuple[HashSets, HashSets]:
-    """The comparable sets (by word, by character) of at most 65,536 normalised texts; empty where a kind does not apply.
+    """The comparable sets (by word, by character) of at most 65,536 normalised texts.
 
     Long texts: runs of 3 words. Short texts: runs of 5 characters, since one changed word of six would leave no
-    run of three words equal.
+    run of three words equal. Where a kind does not apply, the set is empty.
     """
     found = [words(text) for text in texts]
     n_words = np.fromiter(map(len, found), np.int64, len(found))

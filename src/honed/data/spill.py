@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,7 +140,7 @@ class StoredStrings:
         # A new reading begins wherever a string does not begin where the one before it ended.
         breaks = [0, *(np.flatnonzero(start[1:] != stop[:-1]) + 1).tolist(), len(index)]
         starts, stops = start.tolist(), stop.tolist()
-        for a, b in zip(breaks, breaks[1:], strict=False):
+        for a, b in pairwise(breaks):
             origin = starts[a]
             piece = self._bytes.read(origin, stops[b - 1]).tobytes()
             found += [

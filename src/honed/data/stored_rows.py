@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from honed.data.dataset import BATCH_ROWS, Dataset
+from honed.data.dataset import BATCH_ROWS, Dataset, Rows
 from honed.data.issue_table import Issue
 from honed.data.loading import (
     Cells,
@@ -79,7 +79,7 @@ class StoredRows:
         )
 
     def sample(self, max_rows: int) -> Dataset:
-        """At most so many rows with all that `load_dataset` reads of them: whole groups, drawn by hashes of their names.
+        """At most so many rows with all that `load_dataset` reads: whole groups, drawn by hashes of their names.
 
         Promises: the same rows whatever their order.
         """
@@ -245,6 +245,19 @@ def _content_keys(texts: list[str]) -> npt.NDArray[np.uint64]:
 def _starts(ordered: npt.NDArray[np.uint64]) -> Integers:
     """Where each run of equal values begins, and the length at last."""
     return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+
+
+def regrouped(rows: Rows, bearer: Integers) -> Iterator[Dataset]:
+    """The rows in batches, each row with the group of the row that `bearer` names."""
+    first = 0
+    for batch in rows.batches():
+        position = np.arange(first, first + len(batch))
+        first += len(batch)
+        own = bearer[position]
+        moved = np.flatnonzero(own != position)
+        group = batch.group.astype(np.object_)
+        group[moved] = rows.take(own[moved]).group
+        yield replace(batch, group=group.astype(np.str_))
 
 
 def streamed_fingerprint(batches: Iterator[Dataset], n_rows: int) -> str:

@@ -96,4 +96,4 @@ class SameTexts:
         """The rows of these texts (numbers, or a mask), text by text."""
         first, size = self.start[:-1][texts], self.n_rows[texts]
         within = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
-        return self.order[np.repeat(first, size) + within]
+        return np.asarray(self.order[np.repeat(first, size) + within])

@@ -52,7 +52,9 @@ class TokenLengths:
         for first in range(0, len(rows), _BATCH):
             n_tokens = np.array(count(rows.inputs[first : first + _BATCH]), np.int32)
             self._n_tokens.append(n_tokens)
-            for i in np.flatnonzero(n_tokens > limit).tolist() if limit is not None else ():
+            if limit is None:
+                continue
+            for i in np.flatnonzero(n_tokens > limit).tolist():
                 evidence = f"{n_tokens[i]} tokens, of which the first {limit} are read."
                 score = limit / int(n_tokens[i])
                 example_id, row = str(rows.example_id[first + i]), int(rows.row[first + i])
