@@ -11,14 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from honed.data.checks import CheckResult
 from honed.data.dataset import Dataset
-from honed.data.duplicate_groups import MergedGroups, merge_groups
+from honed.data.duplicate_groups import MergedGroups, NearPairStore, merge_groups
 from honed.data.image_files import ImageFile
 from honed.data.image_likeness import near_image_pairs
 from honed.data.issue_table import Action, Issue, IssueTable
 from honed.data.label_checks import label_spelling, small_classes, suspicious_labels
+from honed.data.near_duplicates import NearPair
+from honed.data.set_join import Integers
+from honed.data.text_index import SameTexts
 
 TINY_PIXELS = 8
 _LARGE_GROUP_FRAC = 0.2
@@ -27,16 +31,16 @@ _MERGED_GROUPS_PER_PART = 3  # as for texts: see `checks`
 
 @dataclass(frozen=True)
 class _Images:
-    """The images of a dataset.
+    """The images of a dataset, the distinct ones numbered by their sha256.
 
-    rows : sha256 -> positions of its rows, in the order of their example ids.
-    near : pairs of sha256 whose images are nearly the same, with their correlation.
+    rows : positions of the rows of each distinct image, in the order of their example ids.
+    near : pairs of distinct images that are nearly the same.
     """
 
     dataset: Dataset
     files: list[ImageFile]
-    rows: dict[str, list[int]]
-    near: list[tuple[str, str, float]]
+    rows: list[list[int]]
+    near: list[NearPair]
 
     def name(self, i: int) -> str:
         """How evidence names the row."""
@@ -60,16 +64,16 @@ def image_checks(dataset: Dataset, *, folds: int, test_inputs: Sequence[object] 
     Promises: `dataset` has the same rows; groups and findings do not depend on the order of the rows.
     """
     images = _compare(dataset)
-    near = [(a, b) for a, b, _ in images.near]
+    names, group = np.unique(dataset.group, return_inverse=True)
     limit = len(dataset) // (_MERGED_GROUPS_PER_PART * (folds + 1))
-    merged = merge_groups(dataset, images.rows, near, max_group_rows=limit)
-    grouped = replace(dataset, group=merged.group)
-    issues = _duplicates(images) + _near_duplicates(images) + _kept_apart(images, merged)
+    merged = _merge(images, group, max_group_rows=limit)
+    merged_group = merged.component[group]
+    grouped = replace(dataset, group=names[merged_group])
+    issues = _duplicates(images) + _near_duplicates(images) + _kept_apart(images, merged, names)
     issues += _contamination(images, [image for image in test_inputs or () if isinstance(image, ImageFile)])
     issues += [found for i in range(len(dataset)) for found in _oddities(images, i)]
-    issues += label_spelling(dataset) + suspicious_labels(dataset) + small_classes(grouped, folds=folds)
-    group_sizes = Counter(grouped.group.tolist())
-    largest = max(group_sizes.values(), default=0)
+    issues += label_spelling(dataset) + suspicious_labels(dataset) + small_classes(dataset, merged_group, folds=folds)
+    largest = int(np.bincount(merged_group).max())
     if largest > max(1, _LARGE_GROUP_FRAC * len(dataset)):
         evidence = f"The largest group holds {largest} of {len(dataset)} rows, so the folds cannot have even sizes."
         issues.append(Issue("large_group", 1 - largest / len(dataset), "review", evidence))
@@ -78,11 +82,11 @@ def image_checks(dataset: Dataset, *, folds: int, test_inputs: Sequence[object] 
     summary: dict[str, Any] = {
         "counts": table.counts(),
         "n_rows": len(dataset),
-        "n_groups": len(group_sizes),
-        "n_groups_before": len(set(dataset.group.tolist())),
+        "n_groups": len(np.unique(merged_group)),
+        "n_groups_before": len(names),
         "largest_group": largest,
         "texts_kept_apart": len(merged.kept_apart),
-        "conflicts": sum(len({images.label(i) for i in rows}) > 1 for rows in images.rows.values()),
+        "conflicts": sum(len({images.label(i) for i in rows}) > 1 for rows in images.rows),
         "class_counts": {name: class_counts[j] for j, name in enumerate(dataset.label_names)},
         "truncation_frac": None,
         "token_length": None,
@@ -101,16 +105,26 @@ def _compare(dataset: Dataset) -> _Images:
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for i in np.argsort(dataset.example_id, kind="stable").tolist():
         rows[files[i].sha256].append(i)
-    distinct = sorted(rows)
-    pairs = near_image_pairs([files[rows[sha][0]].grey for sha in distinct])
-    near = [(distinct[pair.i], distinct[pair.j], pair.similarity) for pair in pairs]
-    return _Images(dataset, files, dict(rows), near)
+    distinct = [rows[sha] for sha in sorted(rows)]
+    return _Images(dataset, files, distinct, near_image_pairs([files[own[0]].grey for own in distinct]))
+
+
+def _merge(images: _Images, group: Integers, *, max_group_rows: int) -> MergedGroups:
+    """Merge the groups, (n,) numbers, of equal and nearly equal images."""
+    n_rows = [len(own) for own in images.rows]
+    order = np.array([i for own in images.rows for i in own], dtype=np.int64)
+    image = np.empty(len(order), dtype=np.int64)
+    image[order] = np.repeat(np.arange(len(n_rows)), n_rows)
+    same = SameTexts(image, order, np.concatenate([[0], np.cumsum(n_rows)]), np.ones(len(n_rows), np.int64))
+    near = NearPairStore()
+    near.append(*(np.array([getattr(pair, side) for pair in images.near], dtype=np.int64) for side in "ij"))
+    return merge_groups(group, same, near, max_group_rows=max_group_rows)
 
 
 def _duplicates(images: _Images) -> list[Issue]:
     """`exact_duplicate` for each row whose file is another row's too, `conflicting_label` where the labels differ."""
     issues = []
-    for rows in images.rows.values():
+    for rows in images.rows:
         counts = Counter(images.label(i) for i in rows)
         for i in rows if len(rows) > 1 else ():
             other = images.name(rows[1] if i == rows[0] else rows[0])
@@ -126,10 +140,10 @@ def _duplicates(images: _Images) -> list[Issue]:
 
 def _near_duplicates(images: _Images) -> list[Issue]:
     """`near_duplicate` for each row whose image is nearly another's, with its most similar partner."""
-    partner: dict[str, tuple[float, str]] = {}
-    for a, b, similarity in images.near:
-        for mine, other in ((a, b), (b, a)):
-            partner[mine] = min(partner.get(mine, (1.0, other)), (-similarity, other))
+    partner: dict[int, tuple[float, int]] = {}
+    for pair in images.near:
+        for mine, other in ((pair.i, pair.j), (pair.j, pair.i)):
+            partner[mine] = min(partner.get(mine, (1.0, other)), (-pair.similarity, other))
     issues = []
     for mine, (negative, other) in partner.items():
         o = images.rows[other][0]
@@ -141,20 +155,15 @@ def _near_duplicates(images: _Images) -> list[Issue]:
     return issues
 
 
-def _kept_apart(images: _Images, merged: MergedGroups) -> list[Issue]:
+def _kept_apart(images: _Images, merged: MergedGroups, names: npt.NDArray[np.str_]) -> list[Issue]:
     """`split_duplicate` for each row with a copy in another group that was not merged with its own."""
-    return [
-        images.issue(
-            i,
-            "split_duplicate",
-            0.3,
-            "review",
-            f"It has a (near) copy in another group; {one!r} and {other!r} stay apart, since merging all such groups"
-            " would leave too few for the folds: a fold may train on an image that it tests.",
-        )
-        for sha, (one, other) in merged.kept_apart.items()
-        for i in images.rows[sha]
-    ]
+    issues = []
+    for image, low, high in zip(merged.kept_apart.tolist(), merged.low.tolist(), merged.high.tolist(), strict=True):
+        evidence = f"It has a (near) copy in another group; {str(names[low])!r} and {str(names[high])!r} stay apart,"
+        evidence += " since merging all such groups would leave too few for the folds: a fold may train on an image"
+        evidence += " that it tests."
+        issues += [images.issue(i, "split_duplicate", 0.3, "review", evidence) for i in images.rows[image]]
+    return issues
 
 
 def _contamination(images: _Images, test: Sequence[ImageFile]) -> list[Issue]:
@@ -162,7 +171,8 @@ def _contamination(images: _Images, test: Sequence[ImageFile]) -> list[Issue]:
     theirs = {file.sha256: file for file in reversed(test)}
     if not theirs:
         return []
-    ours = {sha: images.files[rows[0]] for sha, rows in images.rows.items()}
+    rows = {images.files[own[0]].sha256: own for own in images.rows}
+    ours = {sha: images.files[own[0]] for sha, own in rows.items()}
     found = {sha: (1.0, theirs[sha].name) for sha in ours if sha in theirs}
     both = sorted(ours.keys() | theirs.keys())
     for pair in near_image_pairs([(ours.get(sha) or theirs[sha]).grey for sha in both]):
@@ -178,7 +188,7 @@ def _contamination(images: _Images, test: Sequence[ImageFile]) -> list[Issue]:
             f"Stands in the test file too ({name!r}, correlation {similarity:.3f}): its score will flatter.",
         )
         for sha, (similarity, name) in sorted(found.items())
-        for i in images.rows[sha]
+        for i in rows[sha]
     ]
 
 

@@ -19,6 +19,7 @@ from honed.data.loading import LoadedData, load_dataset
 from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.data.tables import write_parquet
+from honed.data.token_checks import Tokenizer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +50,25 @@ def read_source(source: str) -> pa.Table:
     return read_table(source)
 
 
+def text_tokenizer(base: ResolvedBase | None, max_tokens: int) -> Tokenizer:
+    """What the checks of tokens need of the base; without one, they do not run."""
+    if base is None:
+        return Tokenizer(None, None, max_tokens)
+    tokenizer = load_tokenizer(base)
+    fast: Any = getattr(tokenizer, "backend_tokenizer", None)
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+        return ids
+
+    def count(texts: Sequence[str]) -> list[int]:
+        fast.no_truncation()  # both may be switched on by the base's own tokenizer.json
+        fast.no_padding()
+        return [len(encoding) for encoding in fast.encode_batch_fast(list(texts))]
+
+    return Tokenizer(tokenize, tokenizer.decode, max_tokens, count if fast is not None else None)
+
+
 def load(config: Config) -> LoadedData:
     """Read the labelled rows that the configuration names."""
     return load_dataset(read_source(config.data), roles_of(config), require_label=True)
@@ -57,25 +77,19 @@ def load(config: Config) -> LoadedData:
 def prepare(config: Config, base: ResolvedBase | None, loaded: LoadedData | None = None) -> Prepared:
     """Check the data, read here if they are not yet. Without a base, the checks that need a tokenizer are left out."""
     loaded = loaded or load(config)
-    is_image = loaded.roles.image is not None
-    tokenizer = load_tokenizer(base) if base and not is_image else None
     test_inputs = None
     if config.test_file:
         test = load_dataset(read_table(config.test_file), roles_of(config), require_label=False)
         test_inputs = test.dataset.inputs
-
-    def tokenize(texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]  # type: ignore[misc]
-        return ids
-
-    if is_image:
+    if loaded.roles.image:
         checked = image_checks(loaded.dataset, folds=config.folds, test_inputs=test_inputs)
     else:
+        tokenizer = text_tokenizer(base, config.max_tokens)
         checked = structural_checks(
             loaded.dataset,
             folds=config.folds,
-            tokenize=tokenize if tokenizer else None,
-            decode=tokenizer.decode if tokenizer else None,
+            tokenize=tokenizer.tokenize,
+            decode=tokenizer.decode,
             max_tokens=config.max_tokens,
             test_inputs=test_inputs,
         )

@@ -16,10 +16,10 @@ AUTO_PATCHES = (6, 16)
 """Patches along a side of the smallest and of the largest image that `--image-size auto` asks for (docs/images.md)."""
 
 
-def settle(config: Config, loaded: LoadedData) -> tuple[Config, ResolvedBase]:
-    """The configuration without any `auto` that depends on the data, and its base.
+def settled(config: Config, loaded: LoadedData) -> Config:
+    """The configuration with the task that the data ask for, and that task's base and head where none was named.
 
-    Raises UsageError if the task does not fit the columns, BaseModelError as `resolve`.
+    Raises UsageError if the task does not fit the columns.
     """
     task = "image_classification" if loaded.roles.image else "text_classification"
     if config.task not in ("auto", task):
@@ -28,9 +28,17 @@ def settle(config: Config, loaded: LoadedData) -> tuple[Config, ResolvedBase]:
             f"--task {config.task} does not fit {config.data}, whose rows are {named}.",
             remedy=f"Leave --task out, or name the column: --{'text' if loaded.roles.image else 'image'} NAME.",
         )
-    config = with_task(config, task)
+    return with_task(config, task)
+
+
+def settle(config: Config, loaded: LoadedData) -> tuple[Config, ResolvedBase]:
+    """The configuration without any `auto` that depends on the data, and its base.
+
+    Raises UsageError as `settled`, BaseModelError as `resolve`.
+    """
+    config = settled(config, loaded)
     base = resolve(config.base, revision=config.revision)
-    if task == "image_classification" and config.image_size == "auto":
+    if config.task == "image_classification" and config.image_size == "auto":
         config = config.model_copy(update={"image_size": auto_image_size(loaded, patch_of(base))})
     return config, base
 
