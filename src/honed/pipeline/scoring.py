@@ -31,13 +31,19 @@ class BaselineScores:
     not_run: dict[str, str]
 
 
-def _rows(name: str, dataset: Dataset, features: Features) -> BaselineRows:
+def baseline_rows(
+    name: str, dataset: Dataset, features: Features, label: npt.NDArray[np.int64] | None = None
+) -> BaselineRows | None:
+    """What a baseline reads of the dataset; None where there is nothing for it. label : (n,) if not the data's own."""
     inputs: Any = dataset.inputs
     if name == "linear_probe":
         inputs = features
     elif name == "gradient_boosting":
+        if not dataset.columns:
+            return None  # free text has no columns
         inputs = np.column_stack([numbers(cells) for cells in dataset.columns.values()])
-    return BaselineRows(inputs, dataset.label, dataset.example_id, len(dataset.label_names))
+    taught = dataset.label if label is None else label
+    return BaselineRows(inputs, taught, dataset.example_id, len(dataset.label_names))
 
 
 def numbers(cells: npt.NDArray[np.str_]) -> Features:
@@ -63,9 +69,9 @@ def score_baselines(dataset: Dataset, plan: FoldPlan, features: Features, *, on_
         split = plan.split(fold)
         splits.append((fold, np.concatenate([split.train, split.stop]), split.test))
     for name in BASELINES:
-        if name == "gradient_boosting" and not dataset.columns:
-            continue  # free text has no columns
-        rows = _rows(name, dataset, features)
+        rows = baseline_rows(name, dataset, features)
+        if rows is None:
+            continue
         try:
             if on_holdout:
                 tables[name] = holdout_baseline(name, rows, plan.development, plan.holdout, seed=plan.seed)
