@@ -1,7 +1,7 @@
 """`honed audit`: what label noise would cost on these data, how much of it is found, and what cleaning wins back.
 
-Labels of the training sides are spoilt on purpose, in slots of one stack over one frozen base: clean folds, noisy folds,
-models that judge labels, cleaned folds. What is scored keeps its own labels, and the locked holdout stays out of it.
+Labels of the training sides are spoilt on purpose, in slots of one stack over one frozen base: clean folds, noisy
+folds, models that judge labels, cleaned folds. What is scored keeps its own labels, and the locked holdout stays out of it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _sample(part: Dataset, plan: FoldPlan, max_rows: int) -> tuple[Dataset, Fold
 
 
 class _Auditor:
-    """One stack: slots of the clean folds, then, for each scenario, of the noisy folds, the pairs, the cleaned folds."""
+    """One stack: slots of the clean folds, then, for each scenario, of noisy folds, pairs and cleaned folds."""
 
     def __init__(self, bench: Bench, config: Config, options: AuditOptions) -> None:
         self.bench, self.config, self.options = bench, config, options
