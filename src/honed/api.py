@@ -58,6 +58,8 @@ class Settings(TypedDict, total=False):
     trials: str
     n_trials: int | None
     parameters: str | None
+    clean: str
+    decisions: str | Path | None
     seed: int
     metric: str
     require: Sequence[str]
@@ -157,8 +159,7 @@ def fit(
     Raises a HonedError with problem, cause and remedy.
     """
     values = {**(config or {}), **settings, "data": str(data)}
-    if values.get("out") is not None:
-        values["out"] = str(values["out"])
+    values |= {name: str(values[name]) for name in ("out", "decisions") if values.get(name) is not None}
     with watching(quiet=not progress) as watcher:
         folder: RunFolder = fitting.fit(make_config(values), [watcher])
     return Run(folder.path)

@@ -87,6 +87,11 @@ images); native: the model class's own head"""
     """share of the steps in which the rate rises, before it falls to zero"""
     clip_norm: float = Field(1.0, gt=0)
     """largest gradient norm of a slot"""
+    clean: Literal["off", "review", "drop", "relabel", "weight"] = "review"
+    """labels that look wrong: review lists them (`honed labels`); the others also change the training sides, by models
+    that never saw the fold: drop leaves them out, relabel takes the likelier class, weight lets them count less"""
+    decisions: str | None = None
+    """your decisions on labels: the file of `honed labels --output`, its column decision says keep, relabel or drop"""
     seed: int = Field(0, ge=0, lt=2**31)
     """of the split, the order of the rows and the start of the adapters"""
     metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "auroc"] = "macro_f1"

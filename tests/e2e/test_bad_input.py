@@ -263,11 +263,11 @@ def unfinished(run: Path) -> Path:
 
 def test_corrupted_checkpoint(cli: Callable, copied_run: Path) -> None:
     run = unfinished(copied_run)
-    (run / "checkpoint").mkdir()
-    (run / "checkpoint" / "state.json").write_text('{"fingerprint": "x", "slo')
+    (run / "checkpoint" / "train").mkdir(parents=True)
+    (run / "checkpoint" / "train" / "state.json").write_text('{"fingerprint": "x", "slo')
     check_refused(cli("fit", "--resume", run), DATA, "checkpoint")
-    (run / "checkpoint" / "state.json").write_text('{"fingerprint": "x", "slots": {}, "position": {}}')
-    (run / "checkpoint" / "tensors.safetensors").write_bytes(b"\x00" * 40)
+    (run / "checkpoint" / "train" / "state.json").write_text('{"fingerprint": "x", "slots": {}, "position": {}}')
+    (run / "checkpoint" / "train" / "tensors.safetensors").write_bytes(b"\x00" * 40)
     check_refused(cli("fit", "--resume", run), DATA, "checkpoint")
 
 

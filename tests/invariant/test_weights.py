@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import models as m
+from honed.data.targets import Targets
 from honed.training.loop import predict
 from tolerances import tolerance
 
@@ -45,6 +46,22 @@ def test_a_row_of_weight_two_counts_twice() -> None:
     assert not torch.allclose(heavy["head.weight"], even["head.weight"], **WEIGHTS)
     doubled = one_slot(replace(examples, weight=2 * examples.weight), plan).state["fold 0"]
     torch.testing.assert_close(doubled, even, **WEIGHTS)  # only shares count
+
+
+def test_targets_of_a_slot_are_what_it_is_taught_and_reach_no_other_slot() -> None:
+    """Two slots of one stack, one with spoilt labels and a lost row: each ends as it would alone."""
+    examples = m.make_examples("bert")
+    plan = m.make_plans(examples)[0]
+    label, weight = (examples.label + 1) % m.N_CLASSES, examples.weight.copy()
+    weight[plan.train[:2]] = 0
+    taught = replace(plan, name="taught", slot=1, targets=Targets(label, weight))
+    both = m.train(m.make_stack("bert", [3, 3]), None, examples, [m.alone(plan), taught], FAST)
+    own = one_slot(replace(examples, label=label, weight=weight), plan)
+    torch.testing.assert_close(both.state["taught"], own.state["fold 0"], **WEIGHTS)
+    torch.testing.assert_close(both.state["fold 0"], one_slot(examples, plan).state["fold 0"], **WEIGHTS)
+    stop = [row["stop_loss"] for row in both.runs["taught"].curve]  # the stop part is on the training side
+    assert stop == pytest.approx([row["stop_loss"] for row in own.runs["fold 0"].curve], abs=1e-9)
+    assert not torch.allclose(both.state["taught"]["head.weight"], both.state["fold 0"]["head.weight"], **WEIGHTS)
 
 
 def test_a_slot_with_no_weight_in_a_batch_makes_no_step() -> None:

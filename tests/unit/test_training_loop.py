@@ -91,8 +91,8 @@ def run_with(stop_losses: list[float]) -> tuple[SlotRun, list[dict[str, torch.Te
     states: list[dict[str, torch.Tensor]] = []
 
     class Planted(Loop):
-        def mean_loss(self, slot: int, rows: Any) -> float:
-            states.append(stack.slot_state(slot))
+        def _stop_loss(self, run: SlotRun) -> float:
+            states.append(stack.slot_state(run.plan.slot))
             return stop_losses[len(states) - 1]
 
     loop = Planted(stack, None, examples, replace(m.QUICK, epochs=len(stop_losses), patience=2), Emitter())

@@ -26,6 +26,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac",
         "clip_norm", "trials", "n_trials", "seed",
     ),
+    "Labels": ("clean", "decisions"),
     "Evidence": ("folds", "holdout_frac", "stop_frac", "metric", "require", "level", "gate", "keep_texts"),
     "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),
 }  # fmt: skip

@@ -18,7 +18,7 @@ from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.events import Emitter
-from honed.methods.base import get_method
+from honed.methods.base import MethodOptions, get_method
 from honed.pipeline.assembly import options_of, slot_seed, stack_spec, training_options
 from honed.pipeline.trial_space import Setting
 from honed.training.build import build_stack, encode, make_trunk
@@ -121,12 +121,19 @@ class Bench:
 
     def open(self, group: Group) -> None:
         """Load the base with the group's fresh slots, and compute its frozen layers, unless they are at hand."""
-        context, config = self.context, group.config
+        n_slots = self.context.plan.n_folds + 1
+        seeds = [slot_seed(group.config, fold) for _ in group.trials for fold in range(n_slots)]
+        self._build(group.config, seeds, [options_of(own) for own in group.configs for _ in range(n_slots)])
+        self.group = group
+
+    def open_plain(self, config: Config, seeds: Sequence[int]) -> None:
+        """The same with one slot a seed, all under `config`: for models that belong to no group."""
+        self._build(config, seeds, [options_of(config)] * len(seeds))
+
+    def _build(self, config: Config, seeds: Sequence[int], options: Sequence[MethodOptions]) -> None:
+        context = self.context
         self.group = self._stack = None  # the old stack goes before the new one comes
-        n_slots = context.plan.n_folds + 1
         with context.emitter.stage("load", f"Loading {context.base.name} and reading the rows"):
-            seeds = [slot_seed(config, fold) for _ in group.trials for fold in range(n_slots)]
-            options = [options_of(own) for own in group.configs for _ in range(n_slots)]
             self._stack = stack = build_stack(
                 context.base, stack_spec(config, context.base, context.part.label_names), seeds, options
             )
@@ -140,15 +147,18 @@ class Bench:
                 self.trunk = make_trunk(
                     stack, self.inputs, context.base.hidden_size, context.spill, config.cache_frac, context.emitter
                 )
-        self.group, self._read = group, read
+        self._read = read
 
     def loop(self, index: int = 0, referee: Referee | None = None) -> Loop:
         """The loop of the open stack, with the rates of the group's setting number `index` where a slot has none."""
-        context = self.context
         assert self.group is not None, "open a group first"
-        config, folds = self.group.configs[index], context.plan.n_folds
-        # A fold trains on (folds - 1) / folds of the shared batch, so that is how much larger the batch must be.
-        options = training_options(config, round(config.batch_size * folds / (folds - 1)))
+        return self.plain_loop(self.group.configs[index], 1, referee)
+
+    def plain_loop(self, config: Config, n_left_out: int, referee: Referee | None = None) -> Loop:
+        """The loop of the open stack under `config`. n_left_out : folds on which a slot does not train."""
+        context, folds = self.context, self.context.plan.n_folds
+        # A slot trains on (folds - n_left_out) / folds of the shared batch, so that is how much larger it must be.
+        options = training_options(config, round(config.batch_size * folds / (folds - n_left_out)))
         n = len(context.part)
         examples = Examples(self.inputs, context.part.label, np.ones(n), context.plan.fold, np.arange(n))
         return Loop(self.stack, self.trunk, examples, options, context.emitter, referee)

@@ -24,15 +24,17 @@ from honed.oof import OutOfFold
 from honed.pipeline.assembly import artifact_info, check_fits
 from honed.pipeline.bench import TuningContext
 from honed.pipeline.budget import within_budget
+from honed.pipeline.cleaning import check_cleaning, teach, write_provenance
 from honed.pipeline.features import base_features
 from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
+from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
 from honed.pipeline.prepare import DEMO_DATA, Prepared, development, load, make_plan, prepare, write_texts
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, groups_of, out_of_fold_json, score_baselines
 from honed.pipeline.settle import settle
-from honed.pipeline.tuning import Tuned, open_bench, plan_settings, tune_and_cross_validate
+from honed.pipeline.tuning import Tuned, open_bench, open_first, plan_settings, tune_and_cross_validate
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
 
@@ -49,6 +51,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         Requirement.parse(text)
     if config.base != "auto":
         resolve(config.base, revision=config.revision)  # one that is not here is told before anything is read
+    check_cleaning(config)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load(config)
@@ -63,11 +66,12 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         plan = make_plan(config, prepared.dataset)
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
+        decisions_of(config, prepared.dataset)
     run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
-        for name in ("data", "test_file")
+        for name in ("data", "test_file", "decisions")
         if (p := getattr(config, name)) and Path(p).exists()
     }
     if base.source == "folder":
@@ -127,18 +131,20 @@ def _train_and_judge(
             write_texts(run.texts, dataset)
         part, part_plan = development(dataset, plan)
         settings = plan_settings(config, config.trials, config.n_trials)
+        decisions = decisions_of(config, dataset)
         spill = run.path / "trunk.bin"
-        bench = open_bench(
-            TuningContext(
-                base, config, part, part_plan, emitter, run.checkpoint, spill,
-                fingerprint=f"{config.fingerprint} {dataset.fingerprint}",
-            ),
-            settings,
+        context = TuningContext(
+            base, config, part, part_plan, emitter, run.checkpoint, spill,
+            fingerprint=f"{config.fingerprint} {dataset.fingerprint} {fingerprint_of(decisions)}",
         )  # fmt: skip
+        bench = open_bench(context, settings)
         trunk_bytes = bench.trunk.n_bytes if bench.trunk else 0
         with emitter.stage("features", "Features of the frozen base, for the linear probe"):
             features = base_features(bench.stack, part.inputs, emitter, inputs=bench.inputs, trunk=bench.trunk)
-        tuned = tune_and_cross_validate(bench, settings)
+        taught = teach(bench, config, features, decisions)
+        if taught.judged is not None:
+            open_first(bench, settings)
+        tuned = tune_and_cross_validate(bench, settings, taught.targets)
         trained, stack = tuned.trained, tuned.stack
         oof = OutOfFold.check(
             trained.predictions,
@@ -160,6 +166,11 @@ def _train_and_judge(
             metrics = out_of_fold_json(
                 oof.predictions, baselines, calibration, group, dataset.label_names, config.level
             )
+        if config.clean != "off":
+            with emitter.stage("labels", "Judging labels by the out-of-fold table"):
+                metrics["labels"] = judge_labels(run.labels, part, oof.predictions, baselines, features)
+        if taught.targets:
+            metrics["cleaning"] = write_provenance(run.cleaning, part, part_plan, taught, decisions)
         info = artifact_info(
             tuned.config, base, stack, dataset.label_names,
             temperature=calibration.temperature, dataset_fingerprint=dataset.fingerprint,

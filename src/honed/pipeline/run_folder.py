@@ -32,6 +32,8 @@ class RunFolder:
         self.report = path / "report.html"
         self.checkpoint = path / "checkpoint"
         self.baselines = path / "baselines"
+        self.labels = path / "labels.parquet"
+        self.cleaning = path / "cleaning.parquet"
 
     @property
     def beside(self) -> Path:

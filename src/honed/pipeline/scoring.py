@@ -32,29 +32,28 @@ class BaselineScores:
     not_run: dict[str, str]
 
 
-def _rows(name: str, dataset: Dataset, features: Features) -> BaselineRows:
+def baseline_rows(
+    name: str, dataset: Dataset, features: Features, label: npt.NDArray[np.int64] | None = None
+) -> BaselineRows | None:
+    """What a baseline reads of the dataset; None where there is nothing for it. label : (n,) if not the data's own."""
     inputs: Any = dataset.inputs
+    if name == ("tfidf_logreg" if isinstance(dataset.inputs[0], ImageFile) else "pixels_logreg"):
+        return None  # images have no words, texts no pixels
     if name == "linear_probe":
         inputs = features
     elif name == "gradient_boosting":
+        if not dataset.columns:
+            return None  # free text has no columns
         inputs = np.column_stack([numbers(cells) for cells in dataset.columns.values()])
     elif name == "pixels_logreg":
         inputs = pixels(dataset.inputs)
-    return BaselineRows(inputs, dataset.label, dataset.example_id, len(dataset.label_names))
+    taught = dataset.label if label is None else label
+    return BaselineRows(inputs, taught, dataset.example_id, len(dataset.label_names))
 
 
 def pixels(files: Sequence[ImageFile]) -> Features:
     """The thumbnails of images, (n, 16 * 16 * 3)."""
     return np.stack([file.colours.ravel() for file in files]).astype(np.float64)
-
-
-def fitting_baselines(dataset: Dataset) -> list[str]:
-    """The baselines that can read such inputs: words or pixels, and columns where there are any."""
-    is_image = isinstance(dataset.inputs[0], ImageFile)
-    left_out = {"tfidf_logreg" if is_image else "pixels_logreg"}
-    if not dataset.columns:
-        left_out.add("gradient_boosting")  # free text has no columns
-    return [name for name in BASELINES if name not in left_out]
 
 
 def numbers(cells: npt.NDArray[np.str_]) -> Features:
@@ -79,8 +78,10 @@ def score_baselines(dataset: Dataset, plan: FoldPlan, features: Features, *, on_
     for fold in range(0 if on_holdout else plan.n_folds):
         split = plan.split(fold)
         splits.append((fold, np.concatenate([split.train, split.stop]), split.test))
-    for name in fitting_baselines(dataset):
-        rows = _rows(name, dataset, features)
+    for name in BASELINES:
+        rows = baseline_rows(name, dataset, features)
+        if rows is None:
+            continue
         try:
             if on_holdout:
                 tables[name] = holdout_baseline(name, rows, plan.development, plan.holdout, seed=plan.seed)

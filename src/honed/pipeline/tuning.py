@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.config import Config
+from honed.data.targets import NO_TARGETS, Targets, TargetsByFold
 from honed.errors import ConfigError, UsageError
 from honed.methods.base import get_method
 from honed.oof import Predictions
@@ -75,12 +76,19 @@ def plan_settings(config: Config, trials: str = "", n_trials: int | None = None)
 def open_bench(context: TuningContext, settings: Sequence[Setting]) -> Bench:
     """The bench with the stack that trains first."""
     bench = Bench(context)
-    bench.open(make_groups(context.config, settings)[0])
+    open_first(bench, settings)
     return bench
 
 
-def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting]) -> Tuned:
+def open_first(bench: Bench, settings: Sequence[Setting]) -> None:
+    """Open the stack that trains first, whichever is open now."""
+    bench.open(make_groups(bench.context.config, settings)[0])
+
+
+def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting], targets: TargetsByFold = NO_TARGETS) -> Tuned:
     """Train all folds and the final model, and score every development row by the fold that never saw it.
+
+    targets : what each of them is taught, where that is not what the data say.
 
     With one setting this is `cross_validate`. With more, each fold's model is the one that its own stop part chose, and
     the final model's setting is the best in the mean over the folds.
@@ -93,8 +101,8 @@ def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting]) -> Tuned:
         assert bench.group is not None, "open_bench comes first"
         how = "as one stack" if bench.stack.is_shared else "one after another"
         with context.emitter.stage("train", f"Training {plan.n_folds} folds and the final model {how}"):
-            checkpoint = _checkpoint(bench, "")
-            trained = cross_validate(bench.loop(), plan, checkpoint)
+            checkpoint = _checkpoint(bench, "train")
+            trained = cross_validate(bench.loop(), plan, checkpoint, targets)
         return Tuned(trained, groups[0].config, bench.stack, bench.slot(0, None), None)
     empty = [fold for fold in range(plan.n_folds) if not plan.split(fold).stop.size]
     if empty:
@@ -107,7 +115,7 @@ def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting]) -> Tuned:
     results: list[GroupResult] = []
     logits: dict[int, npt.NDArray[np.float64]] = {}
     for _ in groups:
-        results.append(_run_group(bench, groups, results))
+        results.append(_run_group(bench, groups, results, targets))
         records += results[-1].records
         logits |= results[-1].logits
     choice = choose_final(records)
@@ -119,7 +127,7 @@ def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting]) -> Tuned:
         f"{sum(one.trial == choice.trial for one in winners)} of {plan.n_folds} folds.",
         trial=choice.trial, folds=[one.trial for one in winners],
     )  # fmt: skip
-    final, predictions = _train_final(bench, groups[at], results[at].tests, choice, logits)
+    final, predictions = _train_final(bench, groups[at], results[at].tests, choice, logits, targets.get(None))
     curves = {f"fold {one.fold}": one.curve for one in winners}
     best_epoch = {f"fold {one.fold}": one.best_epoch for one in winners}
     last = len(final.curve) - 1
@@ -135,7 +143,9 @@ def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting]) -> Tuned:
     return Tuned(trained, config, bench.stack, bench.slot(index, None), report)
 
 
-def _run_group(bench: Bench, groups: Sequence[Group], before: Sequence[GroupResult]) -> GroupResult:
+def _run_group(
+    bench: Bench, groups: Sequence[Group], before: Sequence[GroupResult], targets: TargetsByFold
+) -> GroupResult:
     """Train the next group's trials in all folds; a group that an interrupted run had finished is read back.
 
     before : the results of the groups before it.
@@ -153,7 +163,7 @@ def _run_group(bench: Bench, groups: Sequence[Group], before: Sequence[GroupResu
     n_trials = sum(len(one.trials) for one in groups)
     name = f"Training {len(group.trials)} of {n_trials} settings in {plan.n_folds} folds"
     alike = [result.tests for other, result in zip(groups, before, strict=False) if other.common == group.common]
-    tests = alike[0] if alike else _range_tests(bench, group)
+    tests = alike[0] if alike else _range_tests(bench, group, targets)
     with context.emitter.stage("train", name):
         slots, plans = {}, []
         for index, trial in enumerate(group.trials):
@@ -161,7 +171,10 @@ def _run_group(bench: Bench, groups: Sequence[Group], before: Sequence[GroupResu
                 slot, split = TrialSlot(trial, fold), plan.split(fold)
                 slots[slot.name] = slot
                 rates = _rates(group, index, tests.get(f"fold {fold}"))
-                own = SlotPlan(slot.name, bench.slot(index, fold), split.train, split.stop, rates, is_trial=True)
+                own = SlotPlan(
+                    slot.name, bench.slot(index, fold), split.train, split.stop, rates, is_trial=True,
+                    targets=targets.get(fold),
+                )  # fmt: skip
                 plans.append(own)
         is_last = number == len(groups) - 1
         referee = Halving(slots, past, group.config.epochs, context.emitter, is_last=is_last)
@@ -183,7 +196,7 @@ def _run_group(bench: Bench, groups: Sequence[Group], before: Sequence[GroupResu
     return result
 
 
-def _range_tests(bench: Bench, group: Group) -> dict[str, RangeTest]:
+def _range_tests(bench: Bench, group: Group, targets: TargetsByFold) -> dict[str, RangeTest]:
     """One for each fold, on its own training rows, and one for the final model; none if the rate is known."""
     if group.settings[0].rate_factor is None:
         return {}
@@ -191,7 +204,7 @@ def _range_tests(bench: Bench, group: Group) -> dict[str, RangeTest]:
     with context.emitter.stage("range_test", "Looking for learning rates at which the loss falls"):
         empty = np.zeros(0, dtype=np.int64)
         plans = [
-            SlotPlan(name, bench.slot(0, fold), context.plan.split(fold).train, empty)
+            SlotPlan(name, bench.slot(0, fold), context.plan.split(fold).train, empty, targets=targets.get(fold))
             for name, fold in [(f"fold {fold}", fold) for fold in range(context.plan.n_folds)] + [(FINAL, None)]
         ]
         ratio = _head_ratio(group.config)
@@ -221,7 +234,7 @@ def _final_rates(group: Group, trial: int, tests: Mapping[str, RangeTest]) -> Ra
 
 def _train_final(
     bench: Bench, group: Group, tests: Mapping[str, RangeTest], choice: FinalChoice,
-    logits: Mapping[int, npt.NDArray[np.float64]],
+    logits: Mapping[int, npt.NDArray[np.float64]], targets: Targets | None,
 ) -> tuple[SlotRun, Predictions]:  # fmt: skip
     context, index = bench.context, group.trials.index(choice.trial)
     if bench.group != group:
@@ -232,7 +245,8 @@ def _train_final(
         rates = _final_rates(group, choice.trial, tests)
         loop = bench.loop(index)
         slot = bench.slot(index, None)
-        runs = loop.start([SlotPlan(FINAL, slot, split.train, split.stop, rates, n_epochs=n_epochs)])
+        plan = SlotPlan(FINAL, slot, split.train, split.stop, rates, n_epochs=n_epochs, targets=targets)
+        runs = loop.start([plan])
         checkpoint = _checkpoint(bench, FINAL, group.settings[index].label)
         loop.train(runs, checkpoint.restore(runs), checkpoint)
         return runs[0], out_of_fold(loop, context.plan, [logits[fold] for fold in range(context.plan.n_folds)])

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from honed.data.fold_pairs import Pair
 from honed.data.folds import FoldPlan
+from honed.data.targets import NO_TARGETS, Targets, TargetsByFold
 from honed.oof import Predictions
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.loop import Loop, SlotPlan, SlotRun
@@ -28,25 +30,33 @@ class CrossValidated:
     best_epoch: dict[str, int]
 
 
-def slot_plans(plan: FoldPlan) -> list[SlotPlan]:
+def slot_plans(plan: FoldPlan, targets: TargetsByFold = NO_TARGETS) -> list[SlotPlan]:
     """One slot a fold, and the final model, which trains on every development row."""
     plans = []
     for fold in range(plan.n_folds):
         split = plan.split(fold)
-        plans.append(SlotPlan(f"fold {fold}", fold, split.train, split.stop))
+        plans.append(SlotPlan(f"fold {fold}", fold, split.train, split.stop, targets=targets.get(fold)))
     final = plan.split(None)
-    return [*plans, SlotPlan(FINAL, plan.n_folds, final.train, final.stop)]
+    return [*plans, SlotPlan(FINAL, plan.n_folds, final.train, final.stop, targets=targets.get(None))]
 
 
-def cross_validate(loop: Loop, plan: FoldPlan, checkpoint: CheckpointFolder | None = None) -> CrossValidated:
+def pair_plans(pairs: Sequence[Pair], first: int = 0, targets: Targets | None = None) -> list[SlotPlan]:
+    """A slot a pair of folds, from slot `first` on. None stops early: a stop part would take rows away from few."""
+    nobody = np.zeros(0, dtype=np.int64)
+    return [SlotPlan(pair.name, first + i, pair.train, nobody, targets=targets) for i, pair in enumerate(pairs)]
+
+
+def cross_validate(
+    loop: Loop, plan: FoldPlan, checkpoint: CheckpointFolder | None = None, targets: TargetsByFold = NO_TARGETS
+) -> CrossValidated:
     """Train all folds and the final model at once, then score every development row by the fold that never saw it.
 
-    plan : of exactly the loop's examples; it holds no locked row.
+    plan : of exactly the loop's examples; it holds no locked row.    targets : of the training sides alone.
     The final model has no stop part: it uses all rows and takes the (rounded) median of the folds' best epochs.
 
     Raises TrainingError if a slot diverges twice.
     """
-    runs = loop.start(slot_plans(plan))
+    runs = loop.start(slot_plans(plan, targets))
     position = checkpoint.restore(runs) if checkpoint else None
     loop.train(runs, position, checkpoint)
     *folds, final = runs

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from honed.data.targets import Targets
 from honed.errors import TrainingError
 from honed.events import Emitter
 from honed.training.schedule import epoch_batches, learning_rate_factor
@@ -55,6 +56,7 @@ class SlotPlan:
     """What one slot trains on.
 
     stop : the rows on which it decides when to stop; empty: it never stops early.    rates : its own, if it is a trial.
+    targets : its own, where labels were cleaned or spoilt for it; else the examples' labels and weights.
     n_epochs : it ends after so many, if not all; its rates fall as if it went on.
     is_trial : it has rivals, so that it is lost if it diverges, and not trained again.
     """
@@ -66,6 +68,7 @@ class SlotPlan:
     rates: Rates | None = None
     n_epochs: int | None = None
     is_trial: bool = False
+    targets: Targets | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class Examples:
     weight: npt.NDArray[np.float64]
     stratum: npt.NDArray[np.int64]
     rows: Rows
+
+    @property
+    def targets(self) -> Targets:
+        """What a slot is taught that has no targets of its own."""
+        return Targets(self.label, self.weight)
 
 
 @dataclass(frozen=True)
@@ -248,17 +256,19 @@ class Loop:
     def step(self, runs: Sequence[SlotRun], batch: Rows, step: int, factor: float) -> None:
         """One optimizer step, at `factor` times its rates, of every slot that has rows in this batch."""
         self.stack.routing.step_seed = step + 1
+        targets = {run.plan.slot: self._targets(run) for run in runs}
         own = {run.plan.slot: np.intersect1d(batch, run.plan.train) for run in runs}
-        share = {slot: self.examples.weight[rows].sum() for slot, rows in own.items()}
+        own = {slot: rows[targets[slot].weight[rows] > 0] for slot, rows in own.items()}
+        share = {slot: targets[slot].weight[rows].sum() for slot, rows in own.items()}
         loss = {slot: 0.0 for slot, total in share.items() if total > 0}
         for chunk in self._micro_batches(batch, len(loss)):
             pairs = [(slot, rows) for slot in loss if len(rows := np.intersect1d(chunk, own[slot]))]
             if not pairs:
                 continue
-            rows = np.concatenate([rows for _, rows in pairs])
+            label = np.concatenate([targets[slot].label[rows] for slot, rows in pairs])
+            weight = np.concatenate([targets[slot].weight[rows] / share[slot] for slot, rows in pairs])
             logits = self.stack.logits(self.examples.inputs, self.trunk, pairs)
-            row_loss = self.stack.task.loss(logits, torch.from_numpy(self.examples.label[rows]).to(logits.device))
-            weight = np.concatenate([self.examples.weight[rows] / share[slot] for slot, rows in pairs])
+            row_loss = self.stack.task.loss(logits, torch.from_numpy(label).to(logits.device))
             weighted = row_loss * torch.from_numpy(weight).to(row_loss)
             self.accelerator.backward(weighted.sum())
             for (slot, _), part in zip(pairs, weighted.detach().split([len(r) for _, r in pairs]), strict=True):
@@ -301,7 +311,7 @@ class Loop:
         )  # fmt: skip
 
     def _end_epoch(self, run: SlotRun, epoch: int, n_batches: int) -> None:
-        stop_loss = self.mean_loss(run.plan.slot, run.plan.stop) if run.plan.stop.size else None
+        stop_loss = self._stop_loss(run) if run.plan.stop.size else None
         train_loss = float(np.mean(run.step_losses[-n_batches:]))
         run.curve.append({"epoch": epoch, "train_loss": train_loss, "stop_loss": stop_loss})
         if stop_loss is not None and not math.isfinite(stop_loss):
@@ -320,11 +330,15 @@ class Loop:
         """Logits (rows, c) of one slot, in the order of `rows`."""
         return predict(self.stack, self.examples.inputs, self.trunk, slot, rows)
 
-    def mean_loss(self, slot: int, rows: Rows) -> float:
-        """Weighted mean loss (nats) of `rows` under one slot."""
-        logits = self.predict(slot, rows)
-        loss = self.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(self.examples.label[rows])).numpy()
-        return float(np.average(loss, weights=self.examples.weight[rows]))
+    def _stop_loss(self, run: SlotRun) -> float:
+        """Weighted mean loss (nats) on the stop part, of which at least one row must weigh something."""
+        targets, rows = self._targets(run), run.plan.stop
+        logits = self.predict(run.plan.slot, rows)
+        loss = self.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(targets.label[rows])).numpy()
+        return float(np.average(loss, weights=targets.weight[rows]))
+
+    def _targets(self, run: SlotRun) -> Targets:
+        return run.plan.targets or self.examples.targets
 
 
 def predict(
