@@ -103,5 +103,5 @@ def artifact_info(
         dtype=config.precision,
         dataset_fingerprint=dataset_fingerprint,
         head_modules=tuple(stack.head.module_names),
-        reading=dict(reading_of(config, base) or {}),
+        reading=stack.task.to_json(),
     )
