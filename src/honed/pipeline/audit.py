@@ -134,7 +134,7 @@ class _Auditor:
         features = self._features()
         labels = self._plant(features)
         with self.emitter.stage(
-            "train", f"Training {1 + len(labels)} x {n_folds} folds, clean and spoilt, as one stack"
+            "train", f"Training {1 + len(labels)} x {n_folds} folds, clean and spoilt, in one stack"
         ):
             taught = [None, *(Targets(label, everything) for label in labels)]
             clean_table, *noisy = self._train_folds([[own] * n_folds for own in taught], 0)
