@@ -271,7 +271,11 @@ def ip(draw: Draw) -> str:
 
 
 _STREETS = {
-    "us": ("{n} {a} {b}, Springfield, IL 627{zip}", "Maple|Victoria|Mill|Old Station|N. Cedar", "Street|Ave|Drive|Blvd"),
+    "us": (
+        "{n} {a} {b}, Springfield, IL 627{zip}",
+        "Maple|Victoria|Mill|Old Station|N. Cedar",
+        "Street|Ave|Drive|Blvd",
+    ),
     "uk": ("{n} {a} {b}, Leeds LS1 {d}AB", "Maple|Victoria|Mill|Church|St Mary's", "Road|Lane|Close"),
     "de": ("{a} {n}, 101{zip} {b}", "Lindenstraße|Gartenweg|Bahnhofstr.|Goetheplatz|Am Alten Markt", "Berlin|Köln"),
     "fr": ("{n} {b} {a}, 690{zip} Lyon", "Pasteur|de la Gare|des Lilas|du Général Leclerc", "rue|avenue|boulevard"),

@@ -44,8 +44,9 @@ RULES = (
           r"ssns?|social security|soc\.? sec\.?", r"\d{3}-"),
     _rule("US taxpayer number", r"9\d{2}([- ]?)\d{2}\1\d{4}", "us.itin", "itin" + _TAX),
     _rule("UK National Insurance number",
-          r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]([ -]?)\d{2}\1\d{2}\1\d{2}\1[A-D]", "",
-          r"ni|nino|national insurance|ni number", _ANY),
+          r"[A-Z]{2}([ -]?)\d{2}\1\d{2}\1\d{2}\1[A-Z]|[A-Z]{2} \d{6} [A-Z]", "",
+          r"ni|nino|national insurance|ni number",
+          r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][\d -]+[A-D]"),
     _rule("UK NHS number", r"\d{3}([- ]?)\d{3}\1\d{4}", "gb.nhs", r"nhs(?: (?:number|no))?"),
     _rule("German tax id", r"\d{2}([ ]?)\d{3}\1\d{3}\1\d{3}", "de.idnr",
           r"steuer-?id(?:nummer|nr\.?)?|steuer-?identifikationsnummer|steuerliche identifikationsnummer"

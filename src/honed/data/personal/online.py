@@ -96,7 +96,7 @@ def find_ip_addresses(text: str) -> Iterator[Hit]:
             address = ipaddress.ip_address(match.group())
         except ValueError:
             continue
-        if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_reserved:
+        if address.is_loopback or address.is_multicast or address.is_unspecified:
             continue
         if address.version == 4:
             before = max(0, match.start() - 24)
@@ -105,7 +105,7 @@ def find_ip_addresses(text: str) -> Iterator[Hit]:
                 versions.add(match.start())
                 continue
             octets = address.packed
-            is_network = octets[3] == 0 or octets[0] == 0 or octets[3] == 255
+            is_network = octets[3] in (0, 255) or octets[0] in (0, *range(240, 256))
             is_small = max(octets) <= _LARGE_OCTET
             if is_network or (is_small and not _IP_CUE.search(text, before, match.start())):
                 continue

@@ -20,7 +20,7 @@ _ISSUERS = (
     ("American Express", re.compile(r"3[47]"), (15,), ((4, 6, 5),)),
     ("Discover", re.compile(r"6011|64[4-9]|65"), (16, 19), ((4, 4, 4, 4), (4, 4, 4, 4, 3))),
     ("Diners Club", re.compile(r"30[0-5]|309|36|3[89]"), (14,), ((4, 6, 4),)),
-    ("JCB", re.compile(r"35(?:2[89]|[3-8])"), (16,), ((4, 4, 4, 4),)),
+    ("JCB", re.compile(r"35(?:2[89]|[3-8])|2131|1800"), (15, 16), ((4, 4, 4, 4),)),
     ("UnionPay", re.compile(r"62|81"), (16, 17, 18, 19), ((4, 4, 4, 4), (4, 4, 4, 4, 3), (6, 13))),
 )  # fmt: skip
 _MAESTRO = re.compile(r"50|5[6-8]|6")
@@ -30,8 +30,8 @@ _IBAN = re.compile(r"(?<![\w])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -
 def find_cards(text: str) -> Iterator[Hit]:
     """Card numbers: an issuer's first digits, length and grouping, the Luhn checksum, and no word for a thing before.
 
-    One random number in ten has a right checksum; so "order 4539..." is none, and only a word such as "card" lets a
-    Maestro number or an odd grouping count.
+    One random number in ten has a right checksum; so "order 4539..." is none, and only a word such as "card" lets
+    another issuer or an odd grouping count.
     """
     from stdnum import luhn
 
@@ -50,7 +50,7 @@ def _issuer(digits: str, printed: str, *, is_told: bool) -> str:
     for name, start, lengths, groupings in _ISSUERS:
         if start.match(digits) and len(digits) in lengths:
             return name if is_told or len(groups) == 1 or groups in groupings else ""
-    return "Maestro" if is_told and _MAESTRO.match(digits) else ""
+    return "other issuer" if is_told and (len(digits) > 12 or _MAESTRO.match(digits)) else ""
 
 
 def find_ibans(text: str) -> Iterator[Hit]:

@@ -10,7 +10,8 @@ from honed.data.personal.hit import Hit
 
 _CANDIDATE = re.compile(
     r"(?<![\w@#$€£.,/+-])(?:\+|00(?=[ ]?[1-9]))?(?:\([+0-9][0-9]{0,4}\)"
-    r"|\d)(?:[ ]?[-./(]?[ ]?\)?[ ]?\d){5,16}(?![\w@]|[-./,]\d)"
+    r"|\d)(?:[ ]?[-./(]?[ ]?\)?[ ]?\d){5,16}(?P<extension>[ ]?(?:x|ext\.?)[ ]?\d{1,6})?"
+    r"(?![\w@]|[-./,]\d)"
 )
 _CUE = words(
     r"tel(?:ephone)?(?: (?:number|no\.?))?|phone(?:[ -]?(?:number|no\.?))?|ph|cell(?:phone|ular)?"
@@ -26,7 +27,7 @@ _CUE = words(
 )
 # Spellings that hardly anything but a phone number has: (region, how it is written there).
 _DISTINCT = (
-    ("US", re.compile(r"(?:1[ .-])?(?:\([2-9]\d{2}\)[ ]?|[2-9]\d{2}[-.])[2-9]\d{2}[-.]\d{4}")),
+    ("US", re.compile(r"(?:(?:1|001)[ .-])?(?:\([2-9]\d{2}\)[ ]?|[2-9]\d{2}[-.])[2-9]\d{2}[-.]\d{4}")),
     (
         "GB",
         re.compile(
@@ -68,7 +69,7 @@ def find_phones(text: str) -> Iterator[Hit]:
     country code rules it out.
     """
     for match in _CANDIDATE.finditer(text):
-        printed = match.group()
+        printed = match.group().removesuffix(match["extension"] or "")
         n_digits = sum(map(str.isdigit, printed))
         if not 7 <= n_digits <= _MOST_DIGITS:
             continue
