@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PART_CHARACTERS = 1 << 20
 _PART_ROWS = 10_000
+_SNIFFED_CHARACTERS = 1 << 20
 _CSV_SUFFIXES, _JSON_SUFFIXES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")
 _JSON_BETWEEN = re.compile(r"(?:[\s\ufeff]|true|false|null|NaN|-?Infinity)*+")
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]:,]|-?\d[\d.eE+-]*+', re.DOTALL)
@@ -147,24 +148,18 @@ def _csv_parts(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str,
     """Parts of the file, each with its cells; a part ends with a record."""
     header: list[str] = []
     wanted: frozenset[str] | None = None
-    field = None
     with _open_text(path) as file:
+        field = _field_pattern(path, file.read(_SNIFFED_CHARACTERS).lstrip("\ufeff\r\n"))
+        file.seek(0)
         rest, size = "", _PART_CHARACTERS
         while True:
             read = file.read(size)
             text = rest + read
-            if field is None:
-                start = text.lstrip("\ufeff\r\n")
-                delimiter = "\t" if path.suffix.lower() == ".tsv" else sniff_delimiter(start)
-                field = re.compile(
-                    rf'("(?:[^"]|"")*+"|[^{re.escape(delimiter)}\r\n"][^{re.escape(delimiter)}\r\n]*+|)({re.escape(delimiter)}|\r\n|\n|\r|\Z)'
-                )
             records, end = _csv_records(text, field, is_last=not read)
             size = _PART_CHARACTERS if records else 2 * size  # a record longer than a part
-            if records and not header:
-                names = next(record for record in records if not _is_blank(record))
+            if not header and (names := next((record for record in records if not _is_blank(record)), None)):
                 header = [
-                    _csv_value(text[a:b]).lstrip("\ufeff").strip() or f"unnamed_{i}" for i, (a, b) in enumerate(names)
+                    _csv_value(text[a:b].lstrip("\ufeff")).strip() or f"unnamed_{i}" for i, (a, b) in enumerate(names)
                 ]
                 _known(columns, header, path)
                 wanted = None if columns is None else frozenset(columns)
@@ -181,6 +176,12 @@ def _csv_parts(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str,
             rest = text[end:]
             if not read:
                 break
+
+
+def _field_pattern(path: Path, start: str) -> re.Pattern[str]:
+    """One field and what ends it: the delimiter, a line end or the end of the file."""
+    d = re.escape("\t" if path.suffix.lower() == ".tsv" else sniff_delimiter(start))
+    return re.compile(rf'("(?:[^"]|"")*+"|[^{d}\r\n"][^{d}\r\n]*+|)({d}|\r\n|\n|\r|\Z)')
 
 
 def _csv_records(text: str, field: re.Pattern[str], *, is_last: bool) -> tuple[list[list[tuple[int, int]]], int]:

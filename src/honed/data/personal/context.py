@@ -7,7 +7,7 @@ import re
 _BEFORE = 48
 # "... (mobile)", "... is my phone": what may stand between a number and the word that says what it is.
 _AFTER = re.compile(
-    r"[ )\]]{0,2}[-,(\[]?[ ]?(?:(?:is|was|as|ist|est|es)[ ])?(?:(?:my|his|her|our|their|the|your|a|meine?|mon|mi)[ ])?",
+    r"[ )\]]{0,2}[-(\[]?[ ]?(?:(?:is|was|as|ist|est|es)[ ])?(?:(?:my|his|her|our|their|the|your|a|meine?|mon|mi)[ ])?",
     re.IGNORECASE,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,9 @@ Finder = Callable[[Sequence[str]], list[tuple[int, Hit]]]
 
 def without_overlaps(hits: Iterable[Hit]) -> list[Hit]:
     """The hits by start; of hits that overlap, the one with the higher score stays, then the longer one."""
-    kept: list[Hit] = []
+    kept: list[Hit] = []  # by start, and apart from each other: only the neighbours can overlap
     for hit in sorted(hits, key=lambda h: (-h.score, h.start - h.end, h.start)):
-        if all(hit.end <= other.start or hit.start >= other.end for other in kept):
-            kept.append(hit)
-    return sorted(kept, key=lambda h: h.start)
+        i = bisect_left(kept, hit.start, key=lambda h: h.start)
+        if (i == 0 or kept[i - 1].end <= hit.start) and (i == len(kept) or hit.end <= kept[i].start):
+            kept.insert(i, hit)
+    return kept

@@ -62,7 +62,13 @@ def find_ibans(text: str) -> Iterator[Hit]:
         # In capitals the next words may look like further groups: they are taken off until the checksum is right.
         while end - match.start() >= 15:
             printed = text[match.start() : end]
-            if iban.is_valid(printed, check_country=False):
+            if _is_mod97(printed) and iban.is_valid(printed, check_country=False):
                 yield Hit("iban", match.start(), end, 1.0, "checksum right")
                 break
             end = max(match.start() + printed.rfind(" "), match.start() + printed.rfind("-"))
+
+
+def _is_mod97(printed: str) -> bool:
+    """ISO 7064: letters as 10 to 35, the first four characters last; the rest by 97 is 1."""
+    account = re.sub(r"[ -]", "", printed)
+    return int("".join(str(int(character, 36)) for character in account[4:] + account[:4])) % 97 == 1
