@@ -130,7 +130,7 @@ def _with_pseudonyms(text: str, cells: Sequence[_Cell], pseudonyms: Pseudonyms, 
 
 
 def _open_text(path: Path) -> io.TextIOWrapper:
-    # A byte order mark stays as the first character, so that it is copied too.
+    # A byte order mark stays, as the first character, so that it is copied too.
     return path.open(encoding="utf-8", newline="")
 
 
@@ -151,6 +151,10 @@ def _csv_parts(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str,
     with _open_text(path) as file:
         field = _field_pattern(path, file.read(_SNIFFED_CHARACTERS).lstrip("\ufeff\r\n"))
         file.seek(0)
+        if file.read(1) == "\ufeff":
+            yield "\ufeff", []
+        else:
+            file.seek(0)
         rest, size = "", _PART_CHARACTERS
         while True:
             read = file.read(size)
@@ -158,9 +162,7 @@ def _csv_parts(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str,
             records, end = _csv_records(text, field, is_last=not read)
             size = _PART_CHARACTERS if records else 2 * size  # a record longer than a part
             if not header and (names := next((record for record in records if not _is_blank(record)), None)):
-                header = [
-                    _csv_value(text[a:b].lstrip("\ufeff")).strip() or f"unnamed_{i}" for i, (a, b) in enumerate(names)
-                ]
+                header = [_csv_value(text[a:b]).strip() or f"unnamed_{i}" for i, (a, b) in enumerate(names)]
                 _known(columns, header, path)
                 wanted = None if columns is None else frozenset(columns)
                 records = records[records.index(names) + 1 :]

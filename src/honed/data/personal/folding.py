@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _FULL_WIDTH = range(0xFF01, 0xFF5F)
 _FULL_WIDTH_SHIFT = 0xFEE0
-_LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_LINE_ENDS = "\x85\u2028\u2029"
 
 
 class _Fold(dict[int, int]):
@@ -21,7 +21,9 @@ class _Fold(dict[int, int]):
     def __missing__(self, code: int) -> int:
         character = chr(code)
         folded = code
-        if character.isdecimal():
+        if code < 128:  # an ASCII character means the same in every text
+            pass
+        elif character.isdecimal():
             folded = ord("0") + unicodedata.decimal(character)
         elif code in _FULL_WIDTH:
             folded = code - _FULL_WIDTH_SHIFT
