@@ -83,19 +83,20 @@ _ADDRESSED = re.compile(
     r"|mother|father|brother|sister|friend"
     r"|colleague|neighbou?r|uncle|aunt)[,!.]?\s{1,2}\Z"
 )
-# Right after a name: an eponym, or something that carries the name of a person
+# Right after a name: an eponym ("Gilles de la Tourette's syndrome"), or what carries the name of a person ("Jules Stein
+# Eye Institute"). "Maria's test" is one of Maria.
 _CARRIER = re.compile(
-    r"(?:'s?)?[ -](?:[\w-]{1,20} )?(?:syndrome|disease|nodule|sign|test|score|scale|solution|pouch|bag|hospital"
-    r"|institute|university|college|school|foundation"
-    r"|street|road|avenue|airport|station|forum|senate|pizza|hurricane|law|principle|theorem|criteria|index|method"
-    r"|procedure|equation|day)s?(?!\w)",
-    re.IGNORECASE,
+    r"(?:'s?)?[ -](?i:syndrome|disease|nodule|phenomenon|sign|criteria|theorem|principle|equation|procedure|solution"
+    r"|pouch)"
+    r"s?(?!\w)|[ -](?:[A-Z]\w{1,19} )?(?i:test|score|scale|bag|hospital|institute|university|college|school"
+    r"|foundation|street"
+    r"|road|avenue|airport|station|forum|senate|pizza|hurricane|law|index|method|day)s?(?!\w)"
 )
-# Words in capitals that are no part of a name: offices, places, institutions, days, and beginnings of sentences
 
 _WORD = re.compile(r"[^\W\d_]+")
 _CAPITALISED = re.compile(rf"(?<![\w'-]){_FIRST}")
 _REST = re.compile(rf"(?: [{_UP}]\.?(?= [{_UP}]))?(?: {_PARTICLE}{_CAP}){{0,3}}")
+_FOLLOWING = re.compile(rf" ([{_UP}]{_LOW}{{3,24}})(?!\w)")
 _MOST_REPEATED = 50
 
 
@@ -163,12 +164,8 @@ def _frequent(text: str) -> Iterator[Hit]:
         rest = _REST.match(text, match.end())
         hit = _trimmed(text, match.start(), rest.end() if rest else match.end(), 0.7, "a frequent given name")
         before = text[max(0, match.start() - 12) : match.start()].rstrip(" ").rpartition(" ")[2].strip(".(\n")
-        if hit.end == match.end() and (following := _WORD.match(text, hit.end + 1)) and text[hit.end] == " ":
-            is_place = (
-                following.group() in _NOT_A_NAME and following.group()[1:].islower() and len(following.group()) > 3
-            )
-        else:
-            is_place = False
+        following = _FOLLOWING.match(text, hit.end) if hit.end == match.end() else None
+        is_place = following is not None and following[1] in _NOT_A_NAME
         if is_place or before in _WORDS["before-a-place"] or _CARRIER.match(text, hit.end):
             continue
         if not is_given:
