@@ -37,6 +37,7 @@ GUESS_ROWS = 1000  # from which the columns are guessed, as `resolve_roles` does
 _MOST_NAMES = 100_000  # of classes that are remembered: a hundred times as many as are allowed
 _UNLABELLED = -1
 _BYTES_PER_MB = 1_000_000
+_SORTED_ROWS = 1 << 20  # at once
 
 
 @dataclass(frozen=True)
@@ -262,8 +263,8 @@ def regrouped(rows: Rows, bearer: Integers) -> Iterator[Dataset]:
 
 def streamed_fingerprint(batches: Iterator[Dataset], n_rows: int) -> str:
     """The `fingerprint` of all n rows together."""
-    n_parts = 1 + n_rows // (1 << 20)
-    parts = [GrowingArray("S32", budget_bytes=(1 << 25) // n_parts) for _ in range(n_parts)]
+    n_parts = 1 + n_rows // _SORTED_ROWS
+    parts = [GrowingArray("S32", budget_bytes=32 * _SORTED_ROWS // n_parts) for _ in range(n_parts)]
     for batch in batches:
         digests = np.array(batch.row_digests(), "S32")
         part = (digests.view(">u8").reshape(-1, 4)[:, 0] >> np.uint64(32)) * n_parts >> np.uint64(32)
