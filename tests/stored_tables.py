@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from honed.data.readers import open_table
 from honed.data.roles import Roles
 from honed.data.stored_rows import StoredData, store_rows
-from honed.data.readers import open_table
 from honed.events import Emitter
 
 Row = dict[str, str]

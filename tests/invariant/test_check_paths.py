@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from stored_tables import faulty_rows, write
 
 from honed.config import make_config
 from honed.data import dataset, spill, stored_rows
@@ -20,6 +19,7 @@ from honed.events import Event
 from honed.pipeline import check as check_module
 from honed.pipeline import check_stored as stored_module
 from honed.pipeline.check import CheckedFile, check
+from stored_tables import faulty_rows, write
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "csv, ids of the content": (".csv", {"id": "", "group": ""}),

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from stored_tables import faulty_rows, stored, write
-from unit.test_bad_files import CASES, Case
 
 from honed.data import dataset as dataset_module
 from honed.data import spill, stored_rows
-from honed.data.checks import check_rows
+from honed.data.checks import CheckSettings, check_rows
 from honed.data.dataset import Dataset
+from honed.data.issue_table import Issue
 from honed.data.loading import load_dataset
 from honed.data.readers import read_table
 from honed.data.roles import Roles
@@ -22,6 +21,8 @@ from honed.data.stored_rows import StoredRows, streamed_fingerprint
 from honed.data.token_checks import Tokenizer
 from honed.errors import DataError, HonedError
 from honed.events import Emitter
+from stored_tables import faulty_rows, stored, write
+from unit.test_bad_files import CASES, Case
 
 ROLES = {
     "ids of the content": Roles(id="", group=""),
@@ -127,7 +128,7 @@ def test_never_more_than_a_batch_of_rows_is_in_memory(tmp_path: Path, monkeypatc
     rows = Recorder(stored(write(tmp_path / "a.csv", faulty_rows(2000))).rows)
     tokenizer = Tokenizer(lambda texts: [[1] * len(text) for text in texts], str, 20)
     test = [["appeal dismissed"]] * 100
-    found = []
-    check_rows(rows, found.append, folds=2, tokenizer=tokenizer, test_texts=test, emitter=Emitter())
+    found: list[Issue] = []
+    check_rows(rows, CheckSettings(2, tokenizer, test), found.append, Emitter())
     assert len(found) > 1000 and {"split_duplicate", "test_contamination"} <= {issue.check for issue in found}
     assert rows.largest == 64

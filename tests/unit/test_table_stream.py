@@ -128,7 +128,7 @@ def test_damage_deep_in_parquet_is_found_when_it_is_reached(tmp_path: Path) -> N
     path.write_bytes(content)
     batches = open_table(str(path)).walk(None)
     assert next(batches).table.column("text")[0].as_py() == "text 0 0"
-    with pytest.raises(DataError, match="a.parquet cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet"):
         list(batches)
 
 

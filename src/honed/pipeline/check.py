@@ -13,6 +13,8 @@ from honed.bases import ResolvedBase, resolve
 from honed.config import Config
 from honed.data.folds import HOLDOUT
 from honed.data.issue_stream import IssueStream
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
 from honed.data.readers import open_table
 from honed.errors import BaseModelError, DataError, UsageError
 from honed.events import Emitter, Listener
@@ -45,28 +47,33 @@ class CheckedFile:
 
 
 def check(
-    config: Config, *, needs_base: bool, out: Path | None = None, listeners: Sequence[Listener] = ()
+    config: Config,
+    *,
+    needs_base: bool,
+    finder: Finder | None = None,
+    out: Path | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> CheckedFile:
     """Check the data as `fit` would, without training. Files from `STREAM_FROM_BYTES` on are read in batches.
 
     needs_base : whether a base that is not here is a fault; else the checks that need its tokenizer are left out.
-    out : Parquet file for every finding.
+    finder : finds personal data in place of the patterns alone.        out : Parquet file for every finding.
 
     Raises DataError if the file cannot be read as labelled rows at all, UsageError for flags that do not fit it.
     """
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed check FILE`.")
-    emitter = Emitter(tuple(listeners))
+    emitter, finder = Emitter(tuple(listeners)), finder or find_personal_batch
     base, not_run = _base(config, needs_base=needs_base)
     stream = None if config.data == DEMO_DATA else open_table(config.data)
     sizes = infeasible = None
     with IssueStream(out) as issues:
         if stream is not None and stream.n_bytes >= STREAM_FROM_BYTES:
-            stored = check_stored(config, base, stream, issues.add, emitter)
+            stored = check_stored(config, base, stream, finder, issues.add, emitter)
             facts, plan_rows = stored.facts, stored.plan
         else:
             with emitter.stage("check", "Reading and checking the rows"):
-                prepared = prepare(config, base)
+                prepared = prepare(config, base, finder)
             facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
             for issue in prepared.issues.issues():
                 issues.add(issue)

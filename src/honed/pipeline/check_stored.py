@@ -11,10 +11,11 @@ import numpy as np
 
 from honed.bases import ResolvedBase
 from honed.config import Config
-from honed.data.checks import CheckedRows, check_rows
+from honed.data.checks import CheckedRows, CheckSettings, check_rows
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan, check_parts
 from honed.data.issue_table import Issue
+from honed.data.personal.hit import Finder
 from honed.data.readers import open_table
 from honed.data.stored_rows import StoredRows, regrouped, store_rows, stream_texts, streamed_fingerprint
 from honed.data.table_stream import TableStream
@@ -38,7 +39,12 @@ class StoredCheck:
 
 
 def check_stored(
-    config: Config, base: ResolvedBase | None, stream: TableStream, tell: Callable[[Issue], None], emitter: Emitter
+    config: Config,
+    base: ResolvedBase | None,
+    stream: TableStream,
+    finder: Finder,
+    tell: Callable[[Issue], None],
+    emitter: Emitter,
 ) -> StoredCheck:
     """Check the rows of a stream as `prepare` checks those of a table; `tell` hears each finding."""
     with emitter.stage("read", "Reading the rows"):
@@ -46,14 +52,9 @@ def check_stored(
     for issue in stored.left_out():
         tell(issue)
     rows = stored.rows
-    checked = check_rows(
-        rows,
-        tell,
-        folds=config.folds,
-        tokenizer=text_tokenizer(base, config.max_tokens),
-        test_texts=stream_texts(open_table(config.test_file), roles_of(config)) if config.test_file else None,
-        emitter=emitter,
-    )
+    test_texts = stream_texts(open_table(config.test_file), roles_of(config)) if config.test_file else None
+    settings = CheckSettings(config.folds, text_tokenizer(base, config.max_tokens), test_texts, finder)
+    checked = check_rows(rows, settings, tell, emitter)
     with emitter.stage("fingerprint", "Taking the fingerprint of the rows"):
         fingerprint = streamed_fingerprint(regrouped(rows, checked.bearer), len(rows))
     facts = {

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase, load_tokenizer
 from honed.config import Config
-from honed.data.checks import structural_checks
+from honed.data.checks import CheckSettings, check_dataset
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan, plan_folds
 from honed.data.issue_table import IssueTable
 from honed.data.loading import load_dataset
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
 from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.data.tables import write_parquet
@@ -68,23 +70,19 @@ def text_tokenizer(base: ResolvedBase | None, max_tokens: int) -> Tokenizer:
     return Tokenizer(tokenize, tokenizer.decode, max_tokens, count if fast is not None else None)
 
 
-def prepare(config: Config, base: ResolvedBase | None) -> Prepared:
-    """Read and check the data. Without a base, the checks that need a tokenizer are left out."""
+def prepare(config: Config, base: ResolvedBase | None, finder: Finder = find_personal_batch) -> Prepared:
+    """Read and check the data. Without a base, the checks that need a tokenizer are left out.
+
+    finder : finds personal data.
+    """
     loaded = load_dataset(read_source(config.data), roles_of(config), require_label=True)
-    tokenizer = text_tokenizer(base, config.max_tokens)
-    test_inputs = None
+    test_texts = None
     if config.test_file:
         test = load_dataset(read_table(config.test_file), roles_of(config), require_label=False)
-        test_inputs = test.dataset.inputs
+        test_texts = [test.dataset.inputs]
 
-    checked = structural_checks(
-        loaded.dataset,
-        folds=config.folds,
-        tokenize=tokenizer.tokenize,
-        decode=tokenizer.decode,
-        max_tokens=config.max_tokens,
-        test_inputs=test_inputs,
-    )
+    tokenizer = text_tokenizer(base, config.max_tokens)
+    checked = check_dataset(loaded.dataset, CheckSettings(config.folds, tokenizer, test_texts, finder))
     dataset = checked.dataset
     counts = Counter(dataset.label.tolist())
     facts = {
