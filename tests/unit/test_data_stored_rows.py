@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,14 +92,18 @@ def test_a_column_of_countless_labels_is_refused_before_all_are_remembered(
     assert "20000" not in str(caught.value)
 
 
-def test_sample_has_whole_groups_and_the_ids_of_the_file(tmp_path: Path) -> None:
-    rows = stored(write(tmp_path / "a.csv", faulty_rows()), Roles(id="")).rows
-    sample = rows.sample(100)
+def test_sample_has_whole_merged_groups_and_the_ids_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", faulty_rows())
+    rows = stored(path, Roles(id="")).rows
+    checked = check_rows(rows, CheckSettings(2, Tokenizer(None, None, None)), lambda issue: None, Emitter())
     whole = rows.take(np.arange(len(rows)))
+    whole = replace(whole, group=whole.group[checked.bearer])
+    assert len(set(whole.group.tolist())) == checked.summary["n_groups"] < checked.summary["n_groups_before"]
+    sample = rows.sample(100, checked.group, checked.bearer)
     assert 50 < len(sample) <= 100
     chosen = np.isin(whole.group, sample.group)
     assert same(sample, whole.take(np.flatnonzero(chosen)))
-    assert same(rows.sample(10_000), whole)
+    assert same(rows.sample(10_000, checked.group, checked.bearer), whole)
 
 
 class Recorder:

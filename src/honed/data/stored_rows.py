@@ -28,6 +28,7 @@ from honed.data.loading import (
 )
 from honed.data.roles import ResolvedRoles, Roles, resolve_roles
 from honed.data.set_join import Integers
+from honed.data.shingles import mix
 from honed.data.spill import GrowingArray, StoredStrings
 from honed.data.table_stream import BATCH_BYTES, TableStream
 from honed.data.text_index import name_keys
@@ -79,18 +80,20 @@ class StoredRows:
             row=row,
         )
 
-    def sample(self, max_rows: int) -> Dataset:
-        """At most so many rows with all that `load_dataset` reads: whole groups, drawn by hashes of their names.
+    def sample(self, max_rows: int, group: Integers, bearer: Integers) -> Dataset:
+        """At most so many rows, in memory, with all that `load_dataset` reads of them: whole groups, drawn by a hash.
+
+        group, bearer : (n,) of `CheckedRows`; the rows have the names of their merged groups.
 
         Promises: the same rows whatever their order.
         """
-        key = np.concatenate([name_keys(batch.group.tolist()) for batch in self.batches()])
-        _, group, size = np.unique(key, return_inverse=True, return_counts=True)
-        position = np.flatnonzero((np.cumsum(size) <= max_rows)[group])
+        drawn = mix(group.astype(np.uint64))
+        _, index, size = np.unique(drawn, return_inverse=True, return_counts=True)
+        position = np.flatnonzero((np.cumsum(size) <= max_rows)[index])
         table = self._stream.take(self.row[position])
         loaded = load_dataset(table, self.roles, require_label=True, label_names=self.label_names).dataset
         own = self.take(position)
-        return replace(loaded, example_id=own.example_id, group=own.group, row=own.row)
+        return replace(loaded, example_id=own.example_id, group=self.take(bearer[position]).group, row=own.row)
 
 
 @dataclass(frozen=True)
