@@ -118,14 +118,12 @@ def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     if out_file is not None and not out_file.absolute().parent.is_dir():
         raise OutputError(f"--out {out_file}: there is no folder {out_file.parent}.", remedy="Make it first.")
     config = resolve_config(given | {"data": data})
-    with watching(quiet=json):
+    with watching(quiet=json, command="check") as watcher:
         from honed.pipeline.check import check as run_check
 
         finder = choose_finder(presidio)
         redacted = redact_data(data, redact, redact_columns, finder, quiet=json)
-        checked = run_check(config, needs_base="base" in given, finder=finder)
-    if out_file is not None:
-        checked.issues.write(out_file)
+        checked = run_check(config, needs_base="base" in given, finder=finder, out=out_file, listeners=[watcher])
     code = 0 if checked.is_usable else DataError.exit_code
     if json:
         write_json(findings_json(checked, code) | redacted)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from honed.bases import Source
     from honed.config import Config
-    from honed.data.issue_table import IssueTable
+    from honed.data.issue_stream import IssueStream
     from honed.pipeline.check import CheckedFile
 
 _DONE = {
@@ -46,16 +46,17 @@ def findings_json(checked: CheckedFile, code: int) -> dict[str, Any]:
     }
 
 
-def _by_check(issues: IssueTable, n_examples: int) -> list[tuple[str, int, str, list[str]]]:
+def _by_check(issues: IssueStream, n_examples: int) -> list[tuple[str, int, str, list[str]]]:
     """(check, issues, what is done, evidence of the worst) of every check that found something."""
-    rows = []
-    for name in dict.fromkeys(issues.check[issues.is_issue].tolist()):
-        found = [issue for issue in issues.where(name).issues() if issue.is_issue]
-        worst = sorted(found, key=lambda issue: issue.score)[:n_examples]
-        actions = dict.fromkeys(issue.action for issue in found)
-        examples = [_with_row(issue.evidence, issue.row) for issue in worst]
-        rows.append((name, len(found), "; ".join(_DONE[action] for action in actions), examples))
-    return rows
+    return [
+        (
+            name,
+            found.n_issues,
+            "; ".join(_DONE[action] for action in found.actions),
+            [_with_row(issue.evidence, issue.row) for issue in found.worst[:n_examples]],
+        )
+        for name, found in issues.by_check.items()
+    ]
 
 
 def _with_row(evidence: str, row: int) -> str:
@@ -100,7 +101,7 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
         held = checked.fold_sizes.get(-1, 0)
         console.print(f"Folds    {len(sizes)} of {min(sizes)} to {max(sizes)} rows, {held} rows locked as the holdout")
     if out_file is not None:
-        console.print(f"Table    {len(checked.issues)} findings in {out_file}", markup=False, soft_wrap=True)
+        console.print(f"Table    {checked.issues.n_findings} findings in {out_file}", markup=False, soft_wrap=True)
     if checked.infeasible is None:
         console.print(f"\nUsable.  Next: honed fit {printable(facts['source'])}", markup=False, style="bold green")
     else:

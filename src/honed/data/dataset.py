@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 UNLABELLED = -1
+BATCH_ROWS = 4096
+
+
+class Rows(Protocol):
+    """What the checks ask of n rows, wherever these lie: a `Dataset` in memory, or `StoredRows` on disk."""
+
+    @property
+    def label(self) -> npt.NDArray[np.int64]:
+        """(n,) as in `Dataset`."""
+        ...
+
+    @property
+    def row(self) -> npt.NDArray[np.int64]:
+        """(n,) as in `Dataset`."""
+        ...
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes, sorted."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self) -> Iterator[Dataset]:
+        """The rows in their order, some thousands at a time."""
+        ...
+
+    def take(self, index: npt.ArrayLike) -> Dataset:
+        """The rows of these positions, in that order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +71,12 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the rows (id, input, label name, group), whatever their order."""
-        rows = sorted(
+        rows = sorted(digest.hex() for digest in self.row_digests())
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+    def row_digests(self) -> list[bytes]:
+        """The n sha256 of which the fingerprint is made."""
+        return [
             hashlib.sha256(
                 "\x1f".join(
                     (
@@ -51,10 +86,14 @@ class Dataset:
                         str(self.group[i]),
                     )
                 ).encode("utf-8", "surrogatepass")
-            ).hexdigest()
+            ).digest()
             for i in range(len(self))
-        )
-        return hashlib.sha256("".join(rows).encode()).hexdigest()
+        ]
+
+    def batches(self) -> Iterator[Dataset]:
+        """The rows in their order, some thousands at a time."""
+        for first in range(0, len(self), BATCH_ROWS):
+            yield self.take(np.arange(first, min(first + BATCH_ROWS, len(self))))
 
     def take(self, index: npt.ArrayLike) -> Dataset:
         """The rows of `index` (positions), in that order, with the same label names."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 MIN_ROWS = 4
 MAX_CLASSES = 1000
 MIN_MEAN_ROWS_PER_CLASS = 2
-_LAST_CHARACTER = "\U0010ffff"
+LAST_CHARACTER = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class LoadedData:
 
 
 @dataclass(frozen=True)
-class _Cells:
+class Cells:
     """The cells of every part, n each."""
 
     text: list[str]
@@ -68,17 +70,17 @@ def load_dataset(
     rows, one class, a label outside `label_names`, and a label column that looks like an id or a number.
     """
     found = resolve_roles(table, roles, require_label=require_label)
-    cells = _read_cells(table, found)
+    cells = read_cells(table, found)
     n = table.num_rows
     empty = [not text.strip() for text in cells.text]
     unlabelled = [not label for label in cells.label]
     keep = [i for i in range(n) if not require_label or not (empty[i] or unlabelled[i])]
     if not keep:
-        raise _nothing_left(found.roles, n, sum(empty), sum(unlabelled))
+        raise nothing_left(found.roles, n, sum(empty), sum(unlabelled))
     example_id = _example_ids(cells, found.roles)
     names = label_names if label_names is not None else sorted_label_names(cells.label[i] for i in keep)
     if require_label:
-        _check_labels([cells.label[i] for i in keep], found.roles.label or "", label_names)
+        check_labels(Counter(cells.label[i] for i in keep), found.roles.label or "", label_names)
     index = {name: j for j, name in enumerate(names)}
     dataset = Dataset(
         example_id=np.array([example_id[i] for i in keep], dtype=np.str_),
@@ -89,7 +91,7 @@ def load_dataset(
         row=np.array(keep, dtype=np.int64),
         columns={name: np.array(column, dtype=np.str_)[keep] for name, column in cells.columns.items()},
     )
-    issues = [_left_out(example_id[i], i, found.roles, is_empty=empty[i]) for i in sorted(set(range(n)) - set(keep))]
+    issues = [left_out(example_id[i], i, found.roles, is_empty=empty[i]) for i in sorted(set(range(n)) - set(keep))]
     issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in found.notices]
     return LoadedData(dataset, IssueTable.from_issues(issues), found.roles, n, found.notices)
 
@@ -102,7 +104,8 @@ def sorted_label_names(labels: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
+def read_cells(table: pa.Table, found: ResolvedRoles) -> Cells:
+    """The cells of every part."""
     roles, n = found.roles, table.num_rows
     columns: dict[str, list[str]] = {}
     if found.template is not None:
@@ -115,7 +118,7 @@ def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
     def stripped(name: str | None, flag: str) -> list[str]:
         return [(cell or "").strip() for cell in column_text(table, name, flag)] if name else [""] * n
 
-    return _Cells(
+    return Cells(
         text=text,
         label=stripped(roles.label, "--label"),
         group=stripped(roles.group, "--group"),
@@ -124,38 +127,51 @@ def _read_cells(table: pa.Table, found: ResolvedRoles) -> _Cells:
     )
 
 
-def _example_ids(cells: _Cells, roles: Roles) -> list[str]:
+def _example_ids(cells: Cells, roles: Roles) -> list[str]:
     if cells.id is None:
         # Rows without a label come last among equal texts: leaving them out must not rename the others.
-        ties = [f"{label or _LAST_CHARACTER}\x1f{group}" for label, group in zip(cells.label, cells.group, strict=True)]
+        ties = [f"{label or LAST_CHARACTER}\x1f{group}" for label, group in zip(cells.label, cells.group, strict=True)]
         return content_ids(cells.text, ties)
-    remedy = (
-        f"Make the values of {roles.id!r} unique, name another column with --id, take ids made of the content with"
-        f" --id '', or, if {roles.id!r} says which rows belong together, use --group {roles.id} --id ''."
-    )
-    missing = [i + 1 for i, value in enumerate(cells.id) if not value]
+    missing = [i for i, value in enumerate(cells.id) if not value]
     if missing:
-        raise DataError(
-            f"Column {roles.id!r} is empty in {len(missing)} rows (row {', '.join(map(str, missing[:5]))}).",
-            cause="Every row needs an id of its own, so that its prediction can be found again.",
-            remedy=remedy,
-        )
-    twice = [(value, n) for value, n in Counter(cells.id).items() if n > 1]
+        raise missing_ids(roles, missing)
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for i, value in enumerate(cells.id):
+        rows[value].append(i)
+    twice = {value: own for value, own in rows.items() if len(own) > 1}
     if twice:
-        some = ", ".join(
-            f"{value!r} (rows {', '.join(str(i + 1) for i, v in enumerate(cells.id) if v == value)[:60]})"
-            for value, _ in twice[:3]
-        )
-        raise DataError(
-            f"Column {roles.id!r} holds {len(twice)} ids more than once: {some}.",
-            cause="Two rows with one id could not be told apart in the folds and in the predictions.",
-            remedy=remedy,
-        )
+        raise repeated_ids(roles, len(twice), dict(islice(twice.items(), 3)))
     return cells.id
 
 
-def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] | None) -> None:
-    counts = Counter(labels)
+def missing_ids(roles: Roles, rows: Sequence[int]) -> DataError:
+    """The error for rows without an id."""
+    return DataError(
+        f"Column {roles.id!r} is empty in {len(rows)} rows (row {', '.join(str(i + 1) for i in rows[:5])}).",
+        cause="Every row needs an id of its own, so that its prediction can be found again.",
+        remedy=_unique_ids(roles),
+    )
+
+
+def repeated_ids(roles: Roles, n_repeated: int, some: Mapping[str, Sequence[int]]) -> DataError:
+    """The error for ids that several rows have, with the rows of some of them."""
+    listed = ", ".join(f"{value!r} (rows {', '.join(str(i + 1) for i in rows)[:60]})" for value, rows in some.items())
+    return DataError(
+        f"Column {roles.id!r} holds {n_repeated} ids more than once: {listed}.",
+        cause="Two rows with one id could not be told apart in the folds and in the predictions.",
+        remedy=_unique_ids(roles),
+    )
+
+
+def _unique_ids(roles: Roles) -> str:
+    return (
+        f"Make the values of {roles.id!r} unique, name another column with --id, take ids made of the content with"
+        f" --id '', or, if {roles.id!r} says which rows belong together, use --group {roles.id} --id ''."
+    )
+
+
+def check_labels(counts: Counter[str], column: str, label_names: tuple[str, ...] | None) -> None:
+    """Raise DataError if the classes, each with its number of rows, cannot be learned or are not those of the model."""
     if label_names is not None:
         unknown = sorted(set(counts) - set(label_names))
         if unknown:
@@ -168,7 +184,7 @@ def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] |
                 + "Mend the labels, or train on data that hold these classes.",
             )
         return
-    n_rows, n_classes = len(labels), len(counts)
+    n_rows, n_classes = counts.total(), len(counts)
     if n_rows < MIN_ROWS:
         raise DataError(
             f"Only {n_rows} row{'s have' if n_rows > 1 else ' has'} both a text and a label.",
@@ -177,7 +193,7 @@ def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] |
         )
     if n_classes == 1:
         raise DataError(
-            f"Column {column!r} holds one class only: {labels[0]!r} in all {n_rows} rows.",
+            f"Column {column!r} holds one class only: {next(iter(counts))!r} in all {n_rows} rows.",
             cause="A classifier needs at least two classes to tell apart.",
             remedy="Add rows of another class, or name another column with --label.",
         )
@@ -192,7 +208,8 @@ def _check_labels(labels: list[str], column: str, label_names: tuple[str, ...] |
         )
 
 
-def _left_out(example_id: str, i: int, roles: Roles, *, is_empty: bool) -> Issue:
+def left_out(example_id: str, i: int, roles: Roles, *, is_empty: bool) -> Issue:
+    """The finding for row i, which has no text or no label."""
     if is_empty:
         source = f"column {roles.text!r}" if roles.text else f"the template {roles.template!r}"
         evidence = f"Row {i + 1}: {source} gives no text; the row was left out."
@@ -201,7 +218,8 @@ def _left_out(example_id: str, i: int, roles: Roles, *, is_empty: bool) -> Issue
     return Issue("empty_text" if is_empty else "missing_label", 0.0, "drop", evidence, example_id, i)
 
 
-def _nothing_left(roles: Roles, n: int, n_empty: int, n_unlabelled: int) -> DataError:
+def nothing_left(roles: Roles, n: int, n_empty: int, n_unlabelled: int) -> DataError:
+    """The error for n rows of which none can be used."""
     return DataError(
         f"None of the {n} rows can be used: {n_empty} have no text in {roles.text or roles.template!r},"
         f" {n_unlabelled} no label in {roles.label!r}.",
