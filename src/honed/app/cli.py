@@ -39,7 +39,9 @@ def fit(
     given: dict[str, Any],
     data: Annotated[
         str | None,
-        typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset", show_default=False),
+        typer.Argument(
+            help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name", show_default=False
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; flags win over it", show_default=False)
@@ -99,7 +101,9 @@ def demo(
 
 def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     given: dict[str, Any],
-    data: Annotated[str, typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset")],
+    data: Annotated[
+        str, typer.Argument(help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name")
+    ],
     out_file: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE.parquet", help="write every finding as a table", show_default=False),
@@ -151,6 +155,9 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     template: Annotated[
         str | None, typer.Option("--template", help="joins columns to one text (default: as trained)")
     ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="column that names image files (default: as trained)")
+    ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", help="column with a unique id; '' makes ids of the content")
     ] = None,
@@ -168,7 +175,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 
         if output is not None:
             check_output(output, force=force)
-        roles = Roles(text=text, template=template, id=id_column)
+        roles = Roles(text=text, template=template, id=id_column, image=image)
         answers = predict_file(run, source, roles, device=device, emitter=Emitter((watcher,)))
     if output is not None:
         answers.write(output)

@@ -72,8 +72,8 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
     console, facts = out(), checked.facts
     roles = facts["roles"]
     console.print(Text(printable(facts["source"]), style="bold"))
-    text_role = f"template {roles['template']!r}" if roles["template"] else f"text {roles['text']!r}"
-    named = [text_role, *(f"{part} {roles[part]!r}" for part in ("label", "group", "id") if roles[part])]
+    parts = ("text", "template", "image", "label", "group", "id")
+    named = [f"{part} {roles[part]!r}" for part in parts if roles[part]]
     counts = facts["class_counts"]
     console.print(f"Rows     {facts['n_used']} usable of {facts['n_rows']}; {facts['n_groups']} groups", markup=False)
     console.print(f"Columns  {printable(', '.join(named))}", markup=False)
@@ -81,6 +81,10 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
     classes = ", ".join(f"{name} {counts[name]}" for name in shown)
     more = f", and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
     console.print(f"Classes  {len(counts)}: {printable(classes)}{more}", markup=False)
+    sizes = facts["checks"].get("image_sizes")
+    if sizes:
+        shown_sizes = ", ".join(f"{size['width']} x {size['height']} ({size['n']})" for size in sizes)
+        console.print(f"Images   {shown_sizes}; {', '.join(facts['checks']['image_modes'])}", markup=False)
     for note in facts["notes"]:
         console.print(f"Note     {printable(note)}", markup=False)
     rows = _by_check(checked.issues, 1)

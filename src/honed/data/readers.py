@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from honed.errors import DataError, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FOLDER_KEY = b"honed.folder"  # of a table's schema: where relative file names in its cells begin
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _READABLE = "honed reads .csv, .tsv, .jsonl, .json and .parquet files."
 
@@ -49,15 +52,26 @@ _MARKED_NAME = re.compile(r"datasets:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split
 
 
 def read_table(source: str) -> pa.Table:
-    """Read a table as a whole: see `open_table`."""
-    return open_table(source).read()
+    """Read a table as a whole: see `open_table`; it knows its folder (`folder_of`)."""
+    stream = open_table(source)
+    table = stream.read()
+    if stream.folder is None:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), FOLDER_KEY: os.fsencode(stream.folder)})
+
+
+def folder_of(table: pa.Table) -> Path:
+    """The folder in which relative file names of the table begin: the file's own, else where the program runs."""
+    stored = (table.schema.metadata or {}).get(FOLDER_KEY)
+    return Path(os.fsdecode(stored)) if stored else Path.cwd()
 
 
 def open_table(source: str) -> TableStream:
     """Open a table, to be read in batches.
 
-    source : path of a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file, or a `datasets` name: `org/name`,
-        `org/name:split`, `datasets:name`, `datasets:name:split` (split defaults to `train`). A file always wins.
+    source : path of a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file, a folder with such a file called `metadata`,
+        or a `datasets` name: `org/name`, `org/name:split`, `datasets:name`, `datasets:name:split` (split defaults to
+        `train`). A file always wins.
 
     CSV and JSON columns come as strings; see `csv_files` and `json_files`. No code of a dataset and no pickle is
     ever run.
@@ -67,6 +81,9 @@ def open_table(source: str) -> TableStream:
     """
     path = Path(source).expanduser()
     if path.is_dir():
+        metadata = [path / f"metadata{suffix}" for suffix in SUFFIXES if (path / f"metadata{suffix}").is_file()]
+        if len(metadata) == 1:
+            return _open_file(metadata[0])
         inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         raise UsageError(
             f"{source} is a folder, where a file is needed.",
@@ -82,6 +99,10 @@ def open_table(source: str) -> TableStream:
 
 
 def _open_file(path: Path) -> TableStream:
+    return replace(_open_content(path), folder=path.absolute().parent)
+
+
+def _open_content(path: Path) -> TableStream:
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:

@@ -21,6 +21,7 @@ from honed.data.loading import (
     left_out,
     load_dataset,
     missing_ids,
+    no_text,
     nothing_left,
     read_cells,
     repeated_ids,
@@ -129,7 +130,7 @@ def stream_texts(stream: TableStream, roles: Roles) -> Iterator[list[str]]:
     """The texts of every row, in batches, as `load_dataset(table, roles, require_label=False)` would read them."""
     found = resolve_roles(stream.head(GUESS_ROWS), roles, require_label=False)
     for batch in stream.walk(_columns(found)):
-        yield read_cells(batch.table, found).text
+        yield read_cells(batch.table, found).inputs
 
 
 def _columns(found: ResolvedRoles) -> list[str]:
@@ -152,13 +153,13 @@ class _Reading:
 
     def add(self, cells: Cells) -> None:
         """Keep what is needed of a batch."""
-        empty = [not text.strip() for text in cells.text]
+        empty = [bool(why) for why in cells.unusable]
         for label in cells.label:
             if label and label not in self._code:
                 self._code[label] = len(self._code)
         self._is_empty.append(np.array(empty))
         self._label.append(np.array([self._code.get(label, _UNLABELLED) for label in cells.label]))
-        usable = zip(cells.text, cells.label, empty, strict=True)
+        usable = zip(cells.inputs, cells.label, empty, strict=True)
         self._texts.extend([text for text, label, is_empty in usable if label and not is_empty])
         if self._groups is not None:
             self._groups.extend(cells.group)
@@ -166,7 +167,7 @@ class _Reading:
             self._ids.extend(cells.id)
             self._id_key.append(name_keys(cells.id))
         else:
-            self._id_key.append(_content_keys(cells.text))
+            self._id_key.append(_content_keys(cells.inputs))
         if len(self._code) > _MOST_NAMES:  # to remember them all could fill the memory
             self._check_labels(np.ones(len(self._label), np.bool_))
 
@@ -174,7 +175,7 @@ class _Reading:
         labels = self._label.view()
         n_rows = np.bincount(labels[is_kept & (labels >= 0)], minlength=len(self._code))
         counts = Counter({name: n for name, n in zip(self._code, n_rows.tolist(), strict=True) if n})
-        check_labels(counts, self._found.roles.label or "", None)
+        check_labels(counts, self._found.roles, None)
         return counts
 
     def finish(self, stream: TableStream) -> StoredData:
@@ -196,7 +197,7 @@ class _Reading:
             for first in range(0, len(lost), BATCH_ROWS):
                 block = lost[first : first + BATCH_ROWS]
                 for i, example_id in zip(block.tolist(), take_ids(block), strict=True):
-                    yield left_out(example_id, i, roles, is_empty=bool(is_empty[i]))
+                    yield left_out(example_id, i, roles, no_text(roles) if is_empty[i] else "")
             for notice in self._found.notices:
                 yield Issue("role_guessed", 1.0, "none", notice, is_issue=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class TableStream:
 
     source : its name.    n_bytes : its size, unpacked.
     walk : the columns that are wanted (None: all) -> the batches. A wanted column that a batch lacks is null there.
+    folder : where its file lies, None if it is no file.
     has_fixed_columns : whether the first batch has all columns; else (JSON lines) any later row may bring more.
     """
 
@@ -38,6 +40,7 @@ class TableStream:
     n_bytes: int
     walk: Callable[[Sequence[str] | None], Iterator[Batch]]
     has_fixed_columns: bool = True
+    folder: Path | None = None
 
     def read(self) -> pa.Table:
         """The whole table."""

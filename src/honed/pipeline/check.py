@@ -16,10 +16,14 @@ from honed.data.issue_stream import IssueStream
 from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
 from honed.data.readers import open_table
+from honed.data.roles import resolve_roles
+from honed.data.stored_rows import GUESS_ROWS
+from honed.data.table_stream import TableStream
 from honed.errors import BaseModelError, DataError, UsageError
 from honed.events import Emitter, Listener
 from honed.pipeline.check_stored import MAX_PLANNED_ROWS, check_stored
-from honed.pipeline.prepare import DEMO_DATA, make_plan, prepare
+from honed.pipeline.prepare import DEMO_DATA, load, make_plan, prepare, roles_of
+from honed.pipeline.settle import settled, with_task
 
 # In memory a table takes about ten times its bytes: strings, cells, findings.
 STREAM_FROM_BYTES = 32 << 20
@@ -64,16 +68,20 @@ def check(
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed check FILE`.")
     emitter, finder = Emitter(tuple(listeners)), finder or find_personal_batch
-    base, not_run = _base(config, needs_base=needs_base)
     stream = None if config.data == DEMO_DATA else open_table(config.data)
+    not_run: list[str] = []
     sizes = infeasible = None
     with IssueStream(out) as issues:
-        if stream is not None and stream.n_bytes >= STREAM_FROM_BYTES:
+        if stream is not None and stream.n_bytes >= STREAM_FROM_BYTES and not _names_images(stream, config):
+            base = _base(with_task(config, "text_classification"), not_run, needs_base=needs_base)
             stored = check_stored(config, base, stream, finder, issues.add, emitter)
             facts, plan_rows = stored.facts, stored.plan
         else:
             with emitter.stage("check", "Reading and checking the rows"):
-                prepared = prepare(config, base, finder)
+                loaded = load(config)
+                needs = needs_base or not loaded.roles.image  # images have no tokens
+                base = _base(settled(config, loaded), not_run, needs_base=needs_base) if needs else None
+                prepared = prepare(config, base, loaded, finder)
             facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
             for issue in prepared.issues.issues():
                 issues.add(issue)
@@ -94,10 +102,15 @@ def check(
     return CheckedFile(facts, issues, sizes, infeasible, tuple(not_run))
 
 
-def _base(config: Config, *, needs_base: bool) -> tuple[ResolvedBase | None, list[str]]:
+def _names_images(stream: TableStream, config: Config) -> bool:
+    return resolve_roles(stream.head(GUESS_ROWS), roles_of(config), require_label=True).roles.image is not None
+
+
+def _base(config: Config, not_run: list[str], *, needs_base: bool) -> ResolvedBase | None:
     try:
-        return resolve(config.base, revision=config.revision), []
+        return resolve(config.base, revision=config.revision)
     except BaseModelError as error:
         if needs_base:
             raise
-        return None, [f"Token lengths and preview: not run, because {error.problem} {error.remedy}".strip()]
+        not_run.append(f"Token lengths and preview: not run, because {error.problem} {error.remedy}".strip())
+        return None
