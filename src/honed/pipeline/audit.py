@@ -1,7 +1,7 @@
 """`honed audit`: what label noise would cost on these data, how much of it is found, and what cleaning wins back.
 
 Labels of the training sides are spoilt on purpose, in slots of one stack over one frozen base: clean folds, noisy
-folds, models that judge labels, cleaned folds. What is scored keeps its own labels, and the locked holdout stays out of it.
+folds, models that judge labels, cleaned folds. What is scored keeps its own labels; the locked holdout stays out of it.
 """
 
 from __future__ import annotations
