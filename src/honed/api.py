@@ -112,6 +112,16 @@ class Run:
         """The report, one self-contained page."""
         return self._folder.report
 
+    @property
+    def labels(self) -> list[dict[str, Any]]:
+        """The judged labels, the worst first: example_id, row, text, given, suggested, quality, is_flagged, why, ...
+
+        Raises RunFolderError if the run judged none (`clean="off"`).
+        """
+        from honed.pipeline.label_file import read_labels
+
+        return read_labels(self.path).rows()
+
     def predict(self, examples: Sequence[str]) -> list[str]:
         """The class of each text, or of each image by its path."""
         names = self.label_names

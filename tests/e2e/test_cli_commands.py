@@ -26,6 +26,7 @@ COMMANDS = (
     "export",
     "recipes",
     "predict",
+    "labels",
     "gate",
     "report",
     "bases",

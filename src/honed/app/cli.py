@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+import honed.app.label_commands  # adds its commands
 import honed.app.study_commands  # noqa: F401 - adds its commands
 from honed.app.config_flags import CHECK_FLAGS, all_flags, resolve_config, with_config_flags
 from honed.app.console import Interrupted, err, out, printable, show_error, write_json
@@ -171,7 +172,8 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 
     with watching(quiet=json) as watcher:
         from honed.data.roles import Roles
-        from honed.pipeline.predict import check_output, predict_file
+        from honed.pipeline.output_file import check_output
+        from honed.pipeline.predict import predict_file
 
         if output is not None:
             check_output(output, force=force)
