@@ -19,7 +19,7 @@ _LITTLE_SKILL = 0.1
 _BLOCK_ROWS = 20
 _NAME_CHARACTERS = 40
 _MEANING = {
-    "column": "honed does not read it: --template may join it if it is known before the label is, and must not if it is not.",
+    "column": "honed does not read it: --template may join it if it is known before the label is, else it must not.",
     "joined": "The template joins it to the text, so the model reads the answer: leave it out.",
     "surface": "Is that the nature of the classes, or how they were collected? The model can score by it.",
     "measured": "The model may learn it instead of what the input shows.",
@@ -53,7 +53,7 @@ def marker_issue(marker: Marker, label_names: Sequence[str], seen: str) -> Issue
     place = {"first": "begins", "last": "ends", "anywhere": "stands in"}[marker.place]
     evidence = (
         f"{shorten(marker.mark, _NAME_CHARACTERS)!r} {place} {marker.recall:.0%} of the texts of class"
-        f" {shorten(label_names[marker.label], _NAME_CHARACTERS)!r} and {marker.n - marker.n_class} of all others{seen}."
+        f" {shorten(label_names[marker.label], _NAME_CHARACTERS)!r}, and {marker.n - marker.n_class} others{seen}."
         " If a form or a script put it there, the model learns it instead of the text."
     )
     return Issue("trait_leak", 1 - marker.recall, "review", evidence)

@@ -12,7 +12,19 @@ from honed.data.traits import Trait
 
 _ODD_BLANK = re.compile(r"[^\S \n\t]")
 _DOUBLE = re.compile(r"\S[^\S\n]{2,}(?=\S)")
-_QUOTES = ("'", '"', "`", "\u2018\u2019", "\u201c\u201d\u201e", "\u00ab\u00bb", "\u2026", "\u2013\u2014", "()", "[]", "{}")
+_QUOTES = (
+    "'",
+    '"',
+    "`",
+    "\u2018\u2019",
+    "\u201c\u201d\u201e",
+    "\u00ab\u00bb",
+    "\u2026",
+    "\u2013\u2014",
+    "()",
+    "[]",
+    "{}",
+)
 
 
 def surface_traits(texts: Sequence[str]) -> list[Trait]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue
@@ -65,7 +64,9 @@ def trait_leaks(dataset: Dataset) -> tuple[list[Issue], list[str]]:
     told = [(trait, score) for trait, score in scores if _is_leak(trait, score, level)]
     seen = drawn(len(rows), len(labelled))
     issues = [
-        row_order_issue(rows, score, seen) if trait.role == "order" else leak_issue(trait, score, rows.label_names, seen)
+        row_order_issue(rows, score, seen)
+        if trait.role == "order"
+        else leak_issue(trait, score, rows.label_names, seen)
         for trait, score in _most_telling(told)
     ]
     texts = [] if _is_table(rows) else rows.inputs
@@ -106,7 +107,7 @@ def _is_table(rows: Dataset) -> bool:
 
 
 def _order_trait(rows: Dataset) -> Trait:
-    """(n, 2): the place of each row in the file, and the class of the nearest row before it that is of another group."""
+    """(n, 2): the place of each row in the file, and the class of the nearest row before it of another group."""
     group, label = rows.group.tolist(), rows.label.tolist()
     before = np.full(len(label), -1.0)
     for i in range(1, len(label)):
