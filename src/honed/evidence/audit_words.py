@@ -51,7 +51,8 @@ def _of_rate(own: Mapping[str, Any], level: float) -> str:
 def _of_cleaning(name: str, arm: Mapping[str, Any]) -> str:
     back = arm["won_back"]
     if back["value"] is None:
-        return f"What cleaning by {name} wins back: {NOT_RUN}{back['not_run']}; it changed accuracy by {_change(arm['gain'])}."
+        told = f"What cleaning by {name} wins back: {NOT_RUN}{back['not_run']}"
+        return f"{told}; it changed accuracy by {_change(arm['gain'])}."
     if back["high"] < 0:
         return f"Cleaning by {name} makes it worse, by {percent(-back['value'], 0)} of the fall {_share_ends(back)}."
     chance = "" if back["low"] > 0 else ", which cannot be told from nothing"
@@ -65,11 +66,15 @@ def not_said(figures: Mapping[str, Any]) -> list[str]:
         "uniform": "to any other class with equal chance",
     }
     notes = [
-        f"Planted noise is not your noise: labels were changed at random, {kinds[figures['noise']]}. People err with"
-        " a system, and errors that go with the text are harder to find.",
+        (
+            f"Planted noise is not your noise: labels were changed at random, {kinds[figures['noise']]}."
+            " People err with a system, and errors that go with the text are harder to find."
+        ),
         "It does not say how many labels of your data are wrong: `honed labels` lists those that look so.",
-        "Errors that the data had before count as false alarms of the finder, so its precision is a lower bound;"
-        " they also stand in the labels that score every arm.",
+        (
+            "Errors that the data had before count as false alarms of the finder, so its precision is a lower bound;"
+            " they also stand in the labels that score every arm."
+        ),
         "The locked holdout was not opened: every figure is out-of-fold, of the development rows.",
         "Rates and ways of cleaning were not corrected for their number.",
     ]
@@ -84,7 +89,7 @@ def not_said(figures: Mapping[str, Any]) -> list[str]:
 
 
 def audit_rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The table as text; keys are COLUMNS. Change: to the labels as given (not cleaned), to not cleaned (the others)."""
+    """The table as text; keys are COLUMNS. Change: of noisy to clean, of cleaned to noisy."""
     rows = [dict(zip(COLUMNS, ("none", arm_name("clean"), interval(figures["clean"]), DASH, DASH), strict=True))]
     for own in figures["rates"]:
         for name, arm in own["arms"].items():
