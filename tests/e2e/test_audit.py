@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score
 
+import honed
 from e2e.conftest import SHORT
 
 ASKED = ["--inject", "0.2", "--mode", "drop", "--rows", "84"]
@@ -38,6 +39,8 @@ def test_audit_writes_what_it_says(
     assert int(is_planted.sum()) == own["finder"]["n_planted"] > 0
     area = average_precision_score(is_planted, -noisy.quality.astype(float))
     assert area == pytest.approx(own["finder"]["average_precision"])
+    opened = honed.Audit(folder)
+    assert opened.figures == figures and opened.summary.splitlines() == said.json["summary"]
     page = (folder / "audit.html").read_text(encoding="utf-8")
     assert said.json["summary"][0].startswith("If 20\u202f% of the labels were wrong") and "What is not said" in page
 
@@ -47,7 +50,7 @@ def test_audit_writes_what_it_says(
     [
         (["--inject", "3"], "did you mean 0.03?"),
         (["--inject", "0"], "--inject must lie in"),
-        (["--inject", "many"], "many"),
+        (["--inject", "many"], "'--inject'"),
         (["--folds", "2"], "needs at least 3 folds"),
         (["--noise", "pink"], "--noise pink"),
         (["--mode", "bleach"], "--mode bleach"),

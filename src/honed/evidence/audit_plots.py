@@ -60,10 +60,10 @@ def noise_plot(figures: Mapping[str, Any]) -> Plot:
     widest = rates[-1]["rate"]
 
     def x(rate: float) -> float:
-        return round(LEFT + 16 + (RIGHT - LEFT - 40) * rate / widest, 1)
+        return float(round(LEFT + 16 + (RIGHT - LEFT - 40) * rate / widest, 1))
 
     def y(value: float) -> float:
-        return round(BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low), 1)
+        return float(round(BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low), 1))
 
     at = [0.0, *(own["rate"] for own in rates)]
     places = _apart({name: y(own[-1]["value"]) + 4 for name, own in scores.items()})
