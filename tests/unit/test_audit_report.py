@@ -63,6 +63,11 @@ def test_cleaning_that_makes_it_worse_is_said() -> None:
     assert "Cleaning by drop makes it worse, by 50\u202f% of the fall" in summary(made(cleaned=0.6).to_json())[0]
 
 
+def test_a_gain_within_chance_is_said_to_be_so() -> None:
+    assert "of it, which cannot be told from nothing." in summary(made(cleaned=0.703).to_json())[0]
+    assert "cannot be told from nothing" not in summary(made().to_json())[0]
+
+
 def test_a_fall_that_is_none_has_no_share() -> None:
     figures = made(noisy=0.9).to_json()
     told = summary(figures)[0]

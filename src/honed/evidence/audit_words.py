@@ -41,9 +41,10 @@ def _of_rate(own: Mapping[str, Any], level: float) -> str:
         if name != "noisy":
             told.append(_of_cleaning(name, arm))
     found = own["finder"]
+    n_false = found["n_flagged"] - found["n_hits"]
     told.append(
         f"The finder flags {count(found['n_hits'])} of the {count(found['n_planted'])} planted errors, and"
-        f" {count(found['n_flagged'] - found['n_hits'])} labels that nobody spoilt."
+        f" {count(n_false)} label{'s' * (n_false != 1)} that nobody spoilt."
     )
     return " ".join(told)
 
@@ -55,7 +56,7 @@ def _of_cleaning(name: str, arm: Mapping[str, Any]) -> str:
         return f"{told}; it changed accuracy by {_change(arm['gain'])}."
     if back["high"] < 0:
         return f"Cleaning by {name} makes it worse, by {percent(-back['value'], 0)} of the fall {_share_ends(back)}."
-    chance = "" if back["low"] > 0 else ", which cannot be told from nothing"
+    chance = "" if min(back["low"], arm["gain"]["low"]) > 0 else ", which cannot be told from nothing"
     return f"Cleaning by {name} wins back {percent(back['value'], 0)} {_share_ends(back)} of it{chance}."
 
 
