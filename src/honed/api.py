@@ -1,4 +1,4 @@
-"""honed from Python: `fit` and `load` return a `Run`, `compare` a `Comparison`."""
+"""honed from Python: `fit` and `load` return a `Run`, `compare` a `Comparison`, `audit` an `Audit`."""
 
 from __future__ import annotations
 
@@ -112,6 +112,16 @@ class Run:
         """The report, one self-contained page."""
         return self._folder.report
 
+    @property
+    def labels(self) -> list[dict[str, Any]]:
+        """The judged labels, the worst first: example_id, row, text, given, suggested, quality, is_flagged, why, ...
+
+        Raises RunFolderError if the run judged none (`clean="off"`).
+        """
+        from honed.pipeline.label_file import read_labels
+
+        return read_labels(self.path).rows()
+
     def predict(self, examples: Sequence[str]) -> list[str]:
         """The class of each text, or of each image by its path."""
         names = self.label_names
@@ -217,6 +227,56 @@ def compare(
     named = comparing.candidates(methods, {Path(name).stem: read_recipe(name) for name in recipes})
     with watching(quiet=not progress, command="compare") as watcher:
         return Comparison(comparing.compare(values, named, [watcher]).path)
+
+
+class Audit:
+    """A finished audit: its figures (audit.json) and its report."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.figures: dict[str, Any] = RunFolder(self.path).read_json(self.path / "audit.json")
+
+    def __repr__(self) -> str:
+        return f"Audit({str(self.path)!r})"
+
+    @property
+    def summary(self) -> str:
+        """What it means, in plain words, a line for each rate."""
+        from honed.evidence.audit_words import summary
+
+        return "\n".join(summary(self.figures))
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained page."""
+        return self.path / "audit.html"
+
+
+def audit(  # noqa: PLR0913 - each is an option of the command
+    data: str | Path,
+    inject: Sequence[float] = (0.03, 0.1),
+    *,
+    noise: str = "confusion",
+    draws: int = 1,
+    rows: int = 3000,
+    modes: Sequence[str] = ("drop", "weight"),
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Audit:
+    """Spoil labels on purpose; measure what that costs, how much is found, what cleaning wins back: `honed audit`.
+
+    inject : shares of labels.    noise : confusion or uniform.    draws : for each rate.    rows : at most.
+
+    Raises a HonedError with problem, cause and remedy.
+    """
+    from honed.pipeline.audit import audit_options
+    from honed.pipeline.audit_files import audit_to_folder
+
+    options = audit_options(inject, noise, draws, modes, rows)
+    values: dict[str, Any] = {**settings, "data": str(data)}
+    values |= {name: str(values[name]) for name in ("out", "decisions") if values.get(name) is not None}
+    with watching(quiet=not progress, command="audit") as watcher:
+        return Audit(audit_to_folder(make_config(values), options, [watcher]).path)
 
 
 def load(path: str | Path) -> Run:

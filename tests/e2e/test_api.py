@@ -52,6 +52,14 @@ def test_load_predicts_what_the_gate_judged(judged_run: Path) -> None:
     assert run.predict(["rain, hail and fog"]) == ["weather"] and run.predict([]) == []
 
 
+def test_labels_are_a_list_the_worst_first(judged_run: Path) -> None:
+    labels = honed.load(judged_run).labels
+    kept = pd.read_parquet(judged_run / "labels.parquet")
+    assert [row["example_id"] for row in labels] == kept["example_id"].tolist()
+    assert list(pd.DataFrame(labels)["quality"]) == sorted(row["quality"] for row in labels)
+    assert labels[0]["given"] != labels[0]["suggested"] and labels[0]["text"] and labels[0]["why"]
+
+
 def test_fit(easy_csv: Path, minilm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = honed.fit(
         easy_csv, {"epochs": 9, "depth": 1}, epochs=1, folds=2, max_tokens=24, gate=False, out=tmp_path / "run"

@@ -10,9 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+import honed.app.audit_command  # adds its command
+import honed.app.label_commands  # adds its commands
 import honed.app.study_commands  # noqa: F401 - adds its commands
 from honed.app.config_flags import CHECK_FLAGS, all_flags, resolve_config, with_config_flags
 from honed.app.console import Interrupted, err, out, printable, show_error, write_json
+from honed.app.redaction import Presidio, Redact, RedactColumns, choose_finder, redact_data
 from honed.app.typer_app import Json, Recipe, RunArgument, app
 from honed.errors import DataError, HonedError, OutputError, UsageError
 from honed.version import __version__
@@ -98,7 +101,7 @@ def demo(
     return show_outcome(run, as_json=json, is_demo=True)
 
 
-def check(
+def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     given: dict[str, Any],
     data: Annotated[
         str, typer.Argument(help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name")
@@ -107,6 +110,9 @@ def check(
         Path | None,
         typer.Option("--out", metavar="FILE.parquet", help="write every finding as a table", show_default=False),
     ] = None,
+    redact: Redact = None,
+    redact_columns: RedactColumns = None,
+    presidio: Presidio = None,
     json: Json = False,
 ) -> int:
     """What is wrong with a file, before any training. Exit code 3 if `honed fit` could not use it."""
@@ -121,10 +127,12 @@ def check(
     with watching(quiet=json, command="check") as watcher:
         from honed.pipeline.check import check as run_check
 
-        checked = run_check(config, needs_base="base" in given, out=out_file, listeners=[watcher])
+        finder = choose_finder(presidio)
+        redacted = redact_data(data, redact, redact_columns, finder, quiet=json)
+        checked = run_check(config, needs_base="base" in given, finder=finder, out=out_file, listeners=[watcher])
     code = 0 if checked.is_usable else DataError.exit_code
     if json:
-        write_json(findings_json(checked, code))
+        write_json(findings_json(checked, code) | redacted)
     else:
         show_findings(checked, config, out_file)
     return code
@@ -165,7 +173,8 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 
     with watching(quiet=json) as watcher:
         from honed.data.roles import Roles
-        from honed.pipeline.predict import check_output, predict_file
+        from honed.pipeline.output_file import check_output
+        from honed.pipeline.predict import predict_file
 
         if output is not None:
             check_output(output, force=force)

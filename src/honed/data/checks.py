@@ -26,6 +26,9 @@ from honed.data.duplicates import (
 from honed.data.issue_table import Issue, IssueTable
 from honed.data.label_checks import label_spelling, small_classes, suspicious_labels
 from honed.data.near_duplicates import BestPartners, near_texts
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
+from honed.data.personal_checks import PersonalData
 from honed.data.set_join import Integers
 from honed.data.spill import GrowingArray
 from honed.data.text_checks import strange_characters
@@ -47,12 +50,27 @@ class CheckResult:
     summary : for machines and the report (JSON types): `counts` per check, `n_rows`, `n_groups`,
         `n_groups_before`, `largest_group` (rows), `texts_kept_apart` (duplicates in several groups),
         `conflicts` (texts with several labels), `class_counts`,
-        `truncation_frac` and `token_length` (quantiles; None without a tokenizer), `preview` of 3 rows.
+        `truncation_frac` and `token_length` (quantiles; None without a tokenizer), `preview` of 3 rows,
+        `personal_data` (`n_rows` and `n_places` of each kind).
     """
 
     dataset: Dataset
     issues: IssueTable
     summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """How rows are checked.
+
+    folds, tokenizer : see `structural_checks`.        test_texts : the texts of a test file, in batches.
+    finder : finds personal data.
+    """
+
+    folds: int
+    tokenizer: Tokenizer
+    test_texts: Iterable[Sequence[str]] | None = None
+    finder: Finder = find_personal_batch
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ def structural_checks(
     max_tokens: int | None = None,
     test_inputs: Sequence[str] | None = None,
 ) -> CheckResult:
-    """Run every structural check on a text dataset in memory; `check_rows` does the same for rows on disk.
+    """Run every structural check on a text dataset in memory: see `check_dataset`.
 
     folds : number of folds that are planned; a class needs one group for each and one for the holdout.
     tokenize : texts -> token ids, special tokens included and nothing cut off.
@@ -87,31 +105,23 @@ def structural_checks(
     Promises: `dataset` has the same rows; groups, findings and their evidence do not depend on the order of the rows
     (only the order of the findings does).
     """
+    tokenizer = Tokenizer(tokenize, decode, max_tokens)
+    return check_dataset(dataset, CheckSettings(folds, tokenizer, None if test_inputs is None else [test_inputs]))
+
+
+def check_dataset(dataset: Dataset, settings: CheckSettings) -> CheckResult:
+    """Run every structural check on rows in memory; `check_rows` does the same for rows on disk.
+
+    Promises: as `structural_checks`.
+    """
     issues: list[Issue] = []
-    checked = check_rows(
-        dataset,
-        issues.append,
-        folds=folds,
-        tokenizer=Tokenizer(tokenize, decode, max_tokens),
-        test_texts=None if test_inputs is None else [test_inputs],
-        emitter=Emitter(),
-    )
+    checked = check_rows(dataset, settings, issues.append, Emitter())
     grouped = replace(dataset, group=dataset.group[checked.bearer])
     return CheckResult(grouped, IssueTable.from_issues(issues), checked.summary)
 
 
-def check_rows(
-    rows: Rows,
-    tell: Callable[[Issue], None],
-    *,
-    folds: int,
-    tokenizer: Tokenizer,
-    test_texts: Iterable[Sequence[str]] | None,
-    emitter: Emitter,
-) -> CheckedRows:
+def check_rows(rows: Rows, settings: CheckSettings, tell: Callable[[Issue], None], emitter: Emitter) -> CheckedRows:
     """Run every structural check; `tell` hears each finding as it is made.
-
-    folds, tokenizer : see `structural_checks`.        test_texts : the texts of a test file, in batches.
 
     Some 100 bytes a row are kept in memory, and at most `SPILL_BYTES` of each array beyond: see `spill`.
     """
@@ -123,7 +133,7 @@ def check_rows(
             tell(issue)
 
     index, id_key, group_key = TextIndex(), GrowingArray(np.uint64), GrowingArray(np.uint64)
-    lengths = TokenLengths(tokenizer)
+    lengths, personal = TokenLengths(settings.tokenizer), PersonalData(settings.finder)
     with emitter.stage("rows", "Looking at every row"):
         for batch in rows.batches():
             index.add(batch.inputs)
@@ -131,6 +141,7 @@ def check_rows(
             group_key.append(name_keys(batch.group.tolist()))
             for i in range(len(batch)):
                 found(strange_characters(batch, i))
+            found(personal.add(batch))
             found(lengths.add(batch))
             emitter.emit("progress", "rows looked at", done=len(index), total=len(rows), unit="row")
     with emitter.stage("near", "Comparing the texts"):
@@ -141,17 +152,18 @@ def check_rows(
             best.update(pairs.i, pairs.j, pairs.similarity)
             best.update(pairs.j, pairs.i, pairs.similarity)
         _, first_row, group = np.unique(group_key.view(), return_index=True, return_inverse=True)
-        merged = merge_groups(group, same, near, max_group_rows=len(rows) // (_MERGED_GROUPS_PER_PART * (folds + 1)))
+        limit = len(rows) // (_MERGED_GROUPS_PER_PART * (settings.folds + 1))
+        merged = merge_groups(group, same, near, max_group_rows=limit)
         bearer = first_row[_name_bearers(rows, first_row, merged.component)]
         merged_group = merged.component[group]
     with emitter.stage("findings", "Writing down what was found"):
         found(exact_duplicates(rows, same))
         found(near_duplicates(rows, same, best))
         found(split_duplicates(rows, same, merged, bearer))
-    if test_texts is not None:
+    if settings.test_texts is not None:
         with emitter.stage("test_file", "Comparing with the test file"):
-            found(contamination(rows, index, test_texts))
-    found(label_spelling(rows) + suspicious_labels(rows) + small_classes(rows, merged_group, folds=folds))
+            found(contamination(rows, index, settings.test_texts))
+    found(label_spelling(rows) + suspicious_labels(rows) + small_classes(rows, merged_group, folds=settings.folds))
     largest = int(np.bincount(merged_group, minlength=1).max())
     if largest > max(1, _MANY_TEXTS_SHARE_A_GROUP * len(rows)):
         evidence = f"The largest group holds {largest} of {len(rows)} rows, so the folds cannot have even sizes."
@@ -169,6 +181,7 @@ def check_rows(
         "conflicts": int(conflicting_texts(rows, same).sum()),
         "class_counts": dict(zip(rows.label_names, class_counts.tolist(), strict=True)),
         **token_summary,
+        **personal.summary(),
     }
     return CheckedRows(bearer[group], merged_group, summary)
 

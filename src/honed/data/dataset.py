@@ -18,19 +18,22 @@ BATCH_ROWS = 4096
 
 
 class Rows(Protocol):
-    """What the checks ask of n rows, wherever these lie: a `Dataset` in memory, or `StoredRows` on disk.
-
-    label, row, label_names : as in `Dataset`.
-    """
+    """What the checks ask of n rows, wherever these lie: a `Dataset` in memory, or `StoredRows` on disk."""
 
     @property
-    def label(self) -> npt.NDArray[np.int64]: ...  # noqa: D102 - see the class
+    def label(self) -> npt.NDArray[np.int64]:
+        """(n,) as in `Dataset`."""
+        ...
 
     @property
-    def row(self) -> npt.NDArray[np.int64]: ...  # noqa: D102
+    def row(self) -> npt.NDArray[np.int64]:
+        """(n,) as in `Dataset`."""
+        ...
 
     @property
-    def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    def label_names(self) -> tuple[str, ...]:
+        """The classes, sorted."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -1,8 +1,12 @@
-"""What a person decided about labels: keep, relabel or drop, row by row, in the file that `honed labels` writes."""
+"""What a person decided about labels: keep, relabel or drop, row by row, in the file that `honed labels` writes.
+
+A spreadsheet may have saved it since: with semicolons, a byte order mark, other line ends.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,11 +16,13 @@ import numpy as np
 from honed.data.cells import column_text
 from honed.data.dataset import Dataset
 from honed.data.readers import read_table
+from honed.data.spreadsheet_cells import unguarded
 from honed.data.targets import Targets
 from honed.errors import DataError
 
 DECISIONS = ("keep", "relabel", "drop")
 _COLUMNS = ("example_id", "decision")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?(E[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ def read_decisions(source: str, dataset: Dataset) -> Decisions:
             cause=f"Its columns are {', '.join(table.column_names)}.",
             remedy="Write it with `honed labels RUN --output FILE`, and fill in the column decision.",
         )
+    plain = str if source.lower().endswith(".parquet") else unguarded
     cells = {
-        name: [(cell or "").strip() for cell in column_text(table, name, "--decisions")]
+        name: [plain((cell or "").strip()) for cell in column_text(table, name, "--decisions")]
         if name in table.column_names
         else [""] * table.num_rows
         for name in (*_COLUMNS, "new_label", "suggested")
@@ -66,6 +73,7 @@ def read_decisions(source: str, dataset: Dataset) -> Decisions:
             fault = f"the decision {cells['decision'][i]!r} is none of {', '.join(DECISIONS)}"
         elif example not in given:
             fault = f"there is no example {example!r} in the data"
+            fault += "; did a spreadsheet make a number of its id?" if _NUMBER.fullmatch(example) else ""
         elif example in found:
             fault = f"example {example!r} was decided before"
         elif what == "relabel" and name not in index:

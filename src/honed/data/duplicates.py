@@ -12,6 +12,7 @@ from honed.data.dataset import Dataset, Rows
 from honed.data.duplicate_groups import MergedGroups
 from honed.data.issue_table import Action, Issue, shorten
 from honed.data.near_duplicates import BestPartners, near_texts
+from honed.data.personal.find import mask
 from honed.data.set_join import Integers
 from honed.data.text_index import NO_TEXT, SameTexts, TextIndex
 
@@ -68,7 +69,7 @@ def near_duplicates(rows: Rows, same: SameTexts, best: BestPartners) -> Iterator
             differs = _label(mine, k) != _label(other, k)
             evidence = f"{similarity:.0%} of the shingles as {_name(other, k)}"
             evidence += f", which is labelled {_label(other, k)}" if differs else ""
-            evidence += f": {shorten(str(other.inputs[k]), _SHOWN_CHARACTERS)}"
+            evidence += f": {shorten(mask(str(other.inputs[k])), _SHOWN_CHARACTERS)}"
             action: Action = "review" if differs else "group"
             yield _row_issue(mine, k, "near_duplicate", 1 - similarity, action, evidence)
 
@@ -86,8 +87,10 @@ def split_duplicates(rows: Rows, same: SameTexts, merged: MergedGroups, bearer: 
         names = [rows.take(bearer[part[apart]]).group.tolist() for part in (merged.low, merged.high)]
         for k, pair in enumerate(zip(*names, strict=True)):
             one, other = sorted(pair)
-            evidence = f"It has a (near) duplicate in another group; {one!r} and {other!r} stay apart, since merging"
-            evidence += " all such groups would leave too few for the folds: a fold may train on a text that it tests."
+            evidence = (
+                f"It has a (near) duplicate in another group; {mask(one)!r} and {mask(other)!r} stay apart, since"
+            )
+            evidence += " merging all such groups would leave too few for the folds: a fold may train on what it tests."
             yield _row_issue(mine, k, "split_duplicate", 0.3, "review", evidence)
 
 
@@ -123,7 +126,7 @@ def contamination(rows: Rows, index: TextIndex, test_texts: Iterable[Sequence[st
 
 
 def _name(dataset: Dataset, i: int) -> str:
-    return f"{str(dataset.example_id[i])!r} (row {int(dataset.row[i]) + 1})"
+    return f"{mask(str(dataset.example_id[i]))!r} (row {int(dataset.row[i]) + 1})"
 
 
 def _label(dataset: Dataset, i: int) -> str:

@@ -27,7 +27,7 @@ MAX_PARTNERS = 16
 _MAX_PLACES = 1 << 24  # of the table of counts: 64 MB
 _COMMON = np.iinfo(np.uint16).max  # counts from here on are the same
 _BLOCK = 1 << 21  # elements read at once
-_PART = 1 << 22  # first elements sorted at once
+_PART = 1 << 21  # first elements sorted at once
 _PENDING = 1 << 20  # pairs compared at once
 _ROUNDING = 1e-9
 _PADDING = np.iinfo(np.uint64).max
@@ -69,7 +69,7 @@ class _Members:
     """The sets to be compared, numbered from small to large, equal ones as they were given.
 
     position : number -> position in the store.    given : number -> position among the members.
-    size, start : of each number.    smallest : the smallest size of a partner.    n_first : elements of its prefix.
+    size, start, parity : of each number.    n_partners : found so far that are not larger.
     """
 
     def __init__(self, sets: SetStore, members: Integers, threshold: float) -> None:
@@ -80,8 +80,7 @@ class _Members:
         self.position = members[self.given]
         self.size = size[self.given]
         self.start = begin[self.position]
-        self.smallest = threshold * self.size
-        self.n_first = self.size - np.ceil(self.smallest).astype(np.int64) + 1
+        self.threshold = threshold
         self.parity = np.zeros((len(self.given), 2), np.uint64)
         self.n_partners = np.zeros(len(self.given), np.uint16)
 
@@ -97,13 +96,12 @@ def similar_pairs(
     Promises: no pair of these is missed unless over `MAX_NEIGHBOURS` sets share an element that is among the rarest
     1 - threshold of both, or one has over `MAX_PARTNERS` partners that are not larger.
     """
-    threshold -= _ROUNDING
-    ours = _Members(sets, members, threshold)
-    parts = _first_elements(sets, ours)
-    for part in parts:
-        for x, y in _candidates(part.view(), ours, threshold, None if side is None else side[ours.given]):
+    ours = _Members(sets, members, threshold - _ROUNDING)
+    own_side = None if side is None else side[ours.given]
+    for part in _first_elements(sets, ours):
+        for x, y in _candidates(part.view(), ours, own_side):
             similarity = _jaccard(sets, ours, x, y)
-            is_similar = similarity >= threshold
+            is_similar = similarity >= ours.threshold
             np.add.at(ours.n_partners, x[is_similar], 1)
             yield Pairs(ours.given[x[is_similar]], ours.given[y[is_similar]], similarity[is_similar])
 
@@ -134,7 +132,8 @@ def _first_elements(sets: SetStore, ours: _Members) -> list[GrowingArray]:
     counts = _counts(sets, start)
     number = np.full(len(sets), -1, np.int64)
     number[ours.position] = np.arange(len(ours.position))
-    n_parts = 1 + int(ours.n_first.sum()) // _PART
+    n_first = ours.size - np.ceil(ours.threshold * ours.size).astype(np.int64) + 1
+    n_parts = 1 + int(n_first.sum()) // _PART
     parts = [GrowingArray(_ENTRY, budget_bytes=(_PART * _ENTRY.itemsize) // n_parts) for _ in range(n_parts)]
     for first, last in _blocks(start):
         values = sets.values.read(start[first], start[last])
@@ -148,9 +147,10 @@ def _first_elements(sets: SetStore, ours: _Members) -> list[GrowingArray]:
         order = np.argsort(count, kind="stable")
         order = order[np.argsort(owner[order], kind="stable")]
         place = np.arange(len(values)) - np.repeat(start[first:last] - start[first], size)
-        n_first = np.where(own >= 0, ours.n_first[own], 0) if len(ours.n_first) else np.zeros(len(own))
+        n_leading = np.zeros(len(own), np.int64)
+        n_leading[own >= 0] = n_first[own[own >= 0]]
         # An element that occurs once takes its place but can lead to no other set.
-        leads = np.flatnonzero((place < np.repeat(n_first, size)) & (count[order] > 1))
+        leads = np.flatnonzero((place < np.repeat(n_leading, size)) & (count[order] > 1))
         found = np.empty(len(leads), _ENTRY)
         found["hash"], found["place"] = values[order[leads]], place[leads]
         found["number"] = own[owner[order[leads]]]
@@ -178,7 +178,7 @@ def _parity(values: Hashes, start: Integers, size: Integers) -> Hashes:
 
 
 def _candidates(
-    entries: npt.NDArray[np.void], ours: _Members, threshold: float, side: npt.NDArray[np.bool_] | None
+    entries: npt.NDArray[np.void], ours: _Members, side: npt.NDArray[np.bool_] | None
 ) -> Iterator[tuple[Integers, Integers]]:
     """Blocks of numbers (x, y), y not larger, that share a first element and may be similar; each pair once a block."""
     order = np.lexsort((entries["number"], entries["hash"]))
@@ -191,10 +191,10 @@ def _candidates(
         alive = alive[alive >= distance]
         x, y = number[alive], number[alive - distance]
         # Neighbours are sorted by size: where one is too small, all further ones are.
-        goes_on = (hashes[alive] == hashes[alive - distance]) & (ours.size[y] >= ours.smallest[x])
+        goes_on = (hashes[alive] == hashes[alive - distance]) & (ours.size[y] >= ours.threshold * ours.size[x])
         goes_on &= ours.n_partners[x] < MAX_PARTNERS
         alive, x, y = alive[goes_on], x[goes_on], y[goes_on]
-        needed = threshold / (1 + threshold) * (ours.size[x] + ours.size[y])
+        needed = ours.threshold / (1 + ours.threshold) * (ours.size[x] + ours.size[y])
         # Were this the first common element, no more than the rest of either could be common.
         is_possible = np.minimum(n_after[alive], n_after[alive - distance]) >= needed
         if side is not None:

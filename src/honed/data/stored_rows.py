@@ -29,6 +29,7 @@ from honed.data.loading import (
 )
 from honed.data.roles import ResolvedRoles, Roles, resolve_roles
 from honed.data.set_join import Integers
+from honed.data.shingles import mix
 from honed.data.spill import GrowingArray, StoredStrings
 from honed.data.table_stream import BATCH_BYTES, TableStream
 from honed.data.text_index import name_keys
@@ -38,6 +39,7 @@ GUESS_ROWS = 1000  # from which the columns are guessed, as `resolve_roles` does
 _MOST_NAMES = 100_000  # of classes that are remembered: a hundred times as many as are allowed
 _UNLABELLED = -1
 _BYTES_PER_MB = 1_000_000
+_SORTED_ROWS = 1 << 20  # at once
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,20 @@ class StoredRows:
             row=row,
         )
 
-    def sample(self, max_rows: int) -> Dataset:
-        """At most so many rows with all that `load_dataset` reads: whole groups, drawn by hashes of their names.
+    def sample(self, max_rows: int, group: Integers, bearer: Integers) -> Dataset:
+        """At most so many rows, in memory, with all that `load_dataset` reads of them: whole groups, drawn by a hash.
+
+        group, bearer : (n,) of `CheckedRows`; the rows have the names of their merged groups.
 
         Promises: the same rows whatever their order.
         """
-        key = np.concatenate([name_keys(batch.group.tolist()) for batch in self.batches()])
-        _, group, size = np.unique(key, return_inverse=True, return_counts=True)
-        position = np.flatnonzero((np.cumsum(size) <= max_rows)[group])
+        drawn = mix(group.astype(np.uint64))
+        _, index, size = np.unique(drawn, return_inverse=True, return_counts=True)
+        position = np.flatnonzero((np.cumsum(size) <= max_rows)[index])
         table = self._stream.take(self.row[position])
         loaded = load_dataset(table, self.roles, require_label=True, label_names=self.label_names).dataset
         own = self.take(position)
-        return replace(loaded, example_id=own.example_id, group=own.group, row=own.row)
+        return replace(loaded, example_id=own.example_id, group=self.take(bearer[position]).group, row=own.row)
 
 
 @dataclass(frozen=True)
@@ -263,8 +267,8 @@ def regrouped(rows: Rows, bearer: Integers) -> Iterator[Dataset]:
 
 def streamed_fingerprint(batches: Iterator[Dataset], n_rows: int) -> str:
     """The `fingerprint` of all n rows together."""
-    n_parts = 1 + n_rows // (1 << 20)
-    parts = [GrowingArray("S32", budget_bytes=(1 << 25) // n_parts) for _ in range(n_parts)]
+    n_parts = 1 + n_rows // _SORTED_ROWS
+    parts = [GrowingArray("S32", budget_bytes=32 * _SORTED_ROWS // n_parts) for _ in range(n_parts)]
     for batch in batches:
         digests = np.array(batch.row_digests(), "S32")
         part = (digests.view(">u8").reshape(-1, 4)[:, 0] >> np.uint64(32)) * n_parts >> np.uint64(32)

@@ -11,6 +11,7 @@ import numpy as np
 
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue, shorten
+from honed.data.personal.find import mask
 from honed.data.spill import GrowingArray
 
 TRUNCATION_SHARE_IS_ISSUE = 0.05
@@ -61,13 +62,14 @@ class TokenLengths:
                 yield Issue("truncation", score, "none", evidence, example_id, row)
 
     def summary(self) -> tuple[list[Issue], dict[str, Any]]:
-        """`truncation_share` for the table, and the part of the summary; see `structural_checks`."""
-        preview = [{"example_id": key, "text": _cut(text), "decoded": ""} for key, text in self._shown]
+        """`truncation_share` for the table, and the part of the summary; personal data are masked in the preview."""
+        shown = [(mask(key), mask(text)) for key, text in self._shown]
+        preview = [{"example_id": key, "text": _cut(text), "decoded": ""} for key, text in shown]
         n_tokens, limit = self._n_tokens.view(), self._tokenizer.max_tokens
         if not len(n_tokens):
             return [], {"truncation_frac": None, "token_length": None, "preview": preview}
         if self._tokenizer.decode is not None and self._tokenizer.tokenize is not None:
-            texts = [text for _, text in self._shown]
+            texts = [text for _, text in shown]
             for entry, ids in zip(preview, self._tokenizer.tokenize(texts), strict=True):
                 entry["decoded"] = _cut(self._tokenizer.decode(ids[:limit]))
         summary: dict[str, Any] = {

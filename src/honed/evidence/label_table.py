@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +15,13 @@ from honed.errors import RunFolderError
 from honed.evidence.label_errors import Bools, LabelErrors, Strings
 from honed.evidence.metrics import Floats, Ints
 from honed.evidence.neighbours import nearest
+from honed.evidence.report_format import excerpt
 
 N_NEIGHBOURS = 10
 N_EXPLAINED = 5000
 """Neighbours are looked up for so many rows, the worst: a person will not read further."""
+N_QUOTED = 160
+"""Characters of the neighbour that `why` quotes."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,37 @@ def label_table(errors: LabelErrors, row: Ints, label_names: tuple[str, ...], fe
     ).take(order)  # fmt: skip
 
 
-def why(table: LabelTable, i: int) -> str:
-    """What speaks against the label of row i, in words."""
+def why(table: LabelTable, i: int, texts: Mapping[str, str] | None = None) -> str:
+    """What speaks against the label of row i, in words; its like is quoted where `texts` (by example id) has it."""
     n, agree = int(table.n_neighbours[i]), int(table.n_agree[i])
-    chance = f"{1 - table.quality[i]:.0%} for {str(table.suggested[i])!r} against the given one"
+    share = 1 - float(table.quality[i])
+    chance = (
+        f"{'over 99%' if share > 0.99 else f'{share:.0%}'} for {str(table.suggested[i])!r} rather than the given label"
+    )
     if not n:
         return chance
-    alike = f"{agree} of the {n} rows most like it carry the given label"
-    return f"{chance}; {alike}" + (f"; {str(table.neighbour[i])!r} is like it" if table.neighbour[i] else "")
+    alike = f"{agree or 'none'} of the {n} rows most like it {'carries' if agree == 1 else 'carry'} the given label"
+    neighbour = str(table.neighbour[i])
+    if not neighbour:
+        return f"{chance}; {alike}"
+    told = " ".join(((texts or {}).get(neighbour) or neighbour).split())
+    return f"{chance}; {alike}; like it, with that label: {excerpt(told, N_QUOTED)!r}"
+
+
+def label_rows(table: LabelTable, texts: Mapping[str, str] | None) -> list[dict[str, Any]]:
+    """The table row by row, for people: `row` counts from 1 (a header is not counted), `text` is None if not kept."""
+    return [
+        {
+            "example_id": str(table.example_id[i]),
+            "row": int(table.row[i]) + 1,
+            "text": None if texts is None else texts.get(str(table.example_id[i])),
+            "given": str(table.given[i]),
+            "suggested": str(table.suggested[i]),
+            "quality": float(table.quality[i]),
+            "is_flagged": bool(table.is_flagged[i]),
+            "n_neighbours": int(table.n_neighbours[i]),
+            "n_agree": int(table.n_agree[i]),
+            "why": why(table, i, texts),
+        }
+        for i in range(len(table))
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from honed.errors import OutputError, RunFolderError
+from honed.evidence.label_table import LabelTable
 from honed.oof import Predictions
 
 Json = dict[str, Any]
@@ -29,6 +30,7 @@ class RunFacts:
     n_stop : rows of the stop parts.
     issues : rows of `issues.parquet`, or None if the file is absent.
     texts : example_id -> text, or None if the run kept no texts.
+    labels : the judged labels, or None if the run judged none (--clean off).
     events : the lines of `events.jsonl`; `n_damaged_events` of them could not be read and are left out.
     """
 
@@ -44,6 +46,7 @@ class RunFacts:
     n_stop: int
     issues: list[Json] | None
     texts: dict[str, str] | None
+    labels: LabelTable | None
     events: list[Json]
     n_damaged_events: int
 
@@ -74,7 +77,6 @@ def read_run(run: Path) -> RunFacts:
         fold_sizes[int(row["fold"])] = fold_sizes.get(int(row["fold"]), 0) + 1
     oof = _read_predictions(run, "oof.parquet", len(metrics["label_names"]))
     has_holdout = (run / "holdout.parquet").exists()
-    texts = _read_rows(run, "texts.parquet", ("example_id", "text")) if (run / "texts.parquet").exists() else None
     issues = _read_rows(run, "issues.parquet", ("check", "is_issue")) if (run / "issues.parquet").exists() else None
     events, n_damaged = _read_events(run / "events.jsonl")
     return RunFacts(
@@ -89,10 +91,22 @@ def read_run(run: Path) -> RunFacts:
         fold_sizes=fold_sizes,
         n_stop=sum(_is_true(row.get("stop")) for row in folds),
         issues=issues,
-        texts=None if texts is None else {str(row["example_id"]): str(row["text"]) for row in texts},
+        texts=read_texts(run),
+        labels=LabelTable.read(run / "labels.parquet") if (run / "labels.parquet").exists() else None,
         events=events,
         n_damaged_events=n_damaged,
     )
+
+
+def read_texts(run: Path) -> dict[str, str] | None:
+    """The texts of a run by example id, or None if it kept none.
+
+    Raises RunFolderError if texts.parquet is damaged.
+    """
+    if not (run / "texts.parquet").exists():
+        return None
+    rows = _read_rows(run, "texts.parquet", ("example_id", "text"))
+    return {str(row["example_id"]): str(row["text"]) for row in rows}
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 
@@ -59,9 +59,10 @@ class AuditOptions:
         """Raises UsageError, naming the flag, for a value out of range."""
         for rate in self.rates:
             if not 0 < rate <= 0.5:
+                meant = f"{rate:g} means {rate:.0%}; did you mean {rate / 100:g}? " if 1 <= rate <= 50 else ""
                 raise UsageError(
                     f"--inject must lie in (0, 0.5]. Got {rate:g} instead.",
-                    remedy="It is the share of labels to spoil: --inject 0.03 spoils 3 %.",
+                    remedy=f"{meant}It is the share of labels to spoil: --inject 0.03 spoils 3 %.",
                 )
         if not self.rates:
             raise UsageError("--inject names no rate.", remedy="Use --inject 0.03 --inject 0.1.")
@@ -73,6 +74,23 @@ class AuditOptions:
                 raise UsageError(f"{name} {value}: it is none of {', '.join(known)}.")
         if self.n_draws < 1 or self.max_rows < 50:
             raise UsageError("--draws must be at least 1, and --rows at least 50.")
+
+
+def audit_options(
+    rates: Sequence[float] | None, kind: str, n_draws: int, modes: Sequence[str] | None, max_rows: int
+) -> AuditOptions:
+    """Options as a user gave them: each rate once, ascending, each mode once; None takes the default.
+
+    Raises UsageError, naming the flag, for a value out of range.
+    """
+    default = AuditOptions()
+    own_rates = default.rates if rates is None else tuple(sorted(set(rates)))
+    own_modes = default.modes if modes is None else tuple(dict.fromkeys(modes))
+    options = AuditOptions(
+        own_rates, cast("NoiseKind", kind), n_draws, cast("tuple[CleanMode, ...]", own_modes), max_rows
+    )
+    options.check()
+    return options
 
 
 def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] = ()) -> Audit:
@@ -135,7 +153,7 @@ class _Auditor:
         features = self._features()
         labels = self._plant(features)
         with self.emitter.stage(
-            "train", f"Training {1 + len(labels)} x {n_folds} folds, clean and spoilt, as one stack"
+            "train", f"Training {1 + len(labels)} x {n_folds} folds, clean and spoilt, in one stack"
         ):
             taught = [None, *(Targets(label, everything) for label in labels)]
             clean_table, *noisy = self._train_folds([[own] * n_folds for own in taught], 0)

@@ -13,6 +13,8 @@ from honed.bases import ResolvedBase, resolve
 from honed.config import Config
 from honed.data.folds import HOLDOUT
 from honed.data.issue_stream import IssueStream
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
 from honed.data.readers import open_table
 from honed.data.roles import resolve_roles
 from honed.data.stored_rows import GUESS_ROWS
@@ -49,32 +51,37 @@ class CheckedFile:
 
 
 def check(
-    config: Config, *, needs_base: bool, out: Path | None = None, listeners: Sequence[Listener] = ()
+    config: Config,
+    *,
+    needs_base: bool,
+    finder: Finder | None = None,
+    out: Path | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> CheckedFile:
     """Check the data as `fit` would, without training. Files from `STREAM_FROM_BYTES` on are read in batches.
 
     needs_base : whether a base that is not here is a fault; else the checks that need its tokenizer are left out.
-    out : Parquet file for every finding.
+    finder : finds personal data in place of the patterns alone.        out : Parquet file for every finding.
 
     Raises DataError if the file cannot be read as labelled rows at all, UsageError for flags that do not fit it.
     """
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed check FILE`.")
-    emitter = Emitter(tuple(listeners))
+    emitter, finder = Emitter(tuple(listeners)), finder or find_personal_batch
     stream = None if config.data == DEMO_DATA else open_table(config.data)
     not_run: list[str] = []
     sizes = infeasible = None
     with IssueStream(out) as issues:
         if stream is not None and stream.n_bytes >= STREAM_FROM_BYTES and not _names_images(stream, config):
             base = _base(with_task(config, "text_classification"), not_run, needs_base=needs_base)
-            stored = check_stored(config, base, stream, issues.add, emitter)
+            stored = check_stored(config, base, stream, finder, issues.add, emitter)
             facts, plan_rows = stored.facts, stored.plan
         else:
             with emitter.stage("check", "Reading and checking the rows"):
                 loaded = load(config)
                 needs = needs_base or not loaded.roles.image  # images have no tokens
                 base = _base(settled(config, loaded), not_run, needs_base=needs_base) if needs else None
-                prepared = prepare(config, base, loaded)
+                prepared = prepare(config, base, loaded, finder)
             facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
             for issue in prepared.issues.issues():
                 issues.add(issue)
@@ -92,6 +99,7 @@ def check(
                 counts = Counter(plan.fold.tolist())
                 sizes = {fold: counts[fold] for fold in (*range(plan.n_folds), HOLDOUT)}
         issues.finish()
+        not_run += facts["checks"]["not_run"]
     return CheckedFile(facts, issues, sizes, infeasible, tuple(not_run))
 
 

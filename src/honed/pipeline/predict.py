@@ -15,14 +15,13 @@ from honed.data.images import UnreadableImage
 from honed.data.loading import load_dataset
 from honed.data.readers import read_table
 from honed.data.roles import Roles
-from honed.errors import OutputError, RunFolderError
+from honed.errors import RunFolderError
 from honed.events import Emitter
+from honed.pipeline.output_file import csv_bytes, write_output
 from honed.serving.engine import load_specialist
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-OUTPUT_SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -55,36 +54,15 @@ class Answers:
         return pa.table(columns)
 
     def csv(self) -> bytes:
-        """The table as UTF-8 CSV; every text cell is quoted as needed, floats lose nothing."""
-        import pyarrow as pa
-        from pyarrow import csv
-
-        sink = pa.BufferOutputStream()
-        csv.write_csv(self.table(), sink, csv.WriteOptions(quoting_style="needed"))
-        written: bytes = sink.getvalue().to_pybytes()
-        return written
+        """The table as UTF-8 CSV."""
+        return csv_bytes(self.table())
 
     def write(self, path: Path) -> None:
         """Write CSV or Parquet, by the suffix, whole or not at all.
 
         Raises OutputError if the file cannot be written.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        partial = path.with_name(path.name + ".partial")
-        try:
-            if path.suffix.lower() == ".csv":
-                partial.write_bytes(self.csv())
-            else:
-                pq.write_table(self.table(), partial)
-            partial.replace(path)
-        except (OSError, pa.ArrowException) as error:
-            partial.unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or str(error)
-            raise OutputError(
-                f"{path} could not be written: {reason}.", remedy="Free space or choose another --output."
-            ) from error
+        write_output(path, self.csv() if path.suffix.lower() == ".csv" else self.table())
 
 
 def adapter_folder(run: Path) -> Path:
@@ -103,28 +81,6 @@ def adapter_folder(run: Path) -> Path:
         f"{run} holds no specialist: neither honed.json nor adapter/honed.json is there.",
         remedy=remedy if (run / "config.yaml").exists() else "Name the folder that `honed fit` wrote.",
     )
-
-
-def check_output(path: Path, *, force: bool) -> None:
-    """Refuse an output that cannot be written, before any work is done.
-
-    Raises OutputError for an unknown suffix, a missing folder, or a file that exists (without `force`).
-    """
-    if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise OutputError(
-            f"--output {path}: its suffix {path.suffix!r} is none of {', '.join(OUTPUT_SUFFIXES)}.",
-            remedy=f"Use --output {path.with_suffix('.csv')}.",
-        )
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"--output {path}: there is no folder {path.parent}.", remedy=f"Make it with `mkdir -p {path.parent}`."
-        )
-    if path.is_dir():
-        raise OutputError(f"--output {path} is a folder.", remedy="Name a file.")
-    if path.exists() and not force:
-        raise OutputError(
-            f"--output {path} exists; nothing was overwritten.", remedy="Name another file, or add --force."
-        )
 
 
 def trained_roles(run: Path) -> Roles:

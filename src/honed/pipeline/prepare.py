@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase, load_tokenizer
 from honed.config import Config
-from honed.data.checks import structural_checks
+from honed.data.checks import CheckSettings, check_dataset
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan, plan_folds
 from honed.data.image_checks import image_checks
 from honed.data.issue_table import IssueTable
 from honed.data.loading import LoadedData, load_dataset
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
 from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.data.tables import write_parquet
 from honed.data.token_checks import Tokenizer
+from honed.data.trait_leaks import trait_leaks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,8 +77,13 @@ def load(config: Config) -> LoadedData:
     return load_dataset(read_source(config.data), roles_of(config), require_label=True)
 
 
-def prepare(config: Config, base: ResolvedBase | None, loaded: LoadedData | None = None) -> Prepared:
-    """Check the data, read here if they are not yet. Without a base, the checks that need a tokenizer are left out."""
+def prepare(
+    config: Config, base: ResolvedBase | None, loaded: LoadedData | None = None, finder: Finder = find_personal_batch
+) -> Prepared:
+    """Check the data, read here if they are not yet. Without a base, the checks that need a tokenizer are left out.
+
+    finder : finds personal data.
+    """
     loaded = loaded or load(config)
     test_inputs = None
     if config.test_file:
@@ -85,15 +93,11 @@ def prepare(config: Config, base: ResolvedBase | None, loaded: LoadedData | None
         checked = image_checks(loaded.dataset, folds=config.folds, test_inputs=test_inputs)
     else:
         tokenizer = text_tokenizer(base, config.max_tokens)
-        checked = structural_checks(
-            loaded.dataset,
-            folds=config.folds,
-            tokenize=tokenizer.tokenize,
-            decode=tokenizer.decode,
-            max_tokens=config.max_tokens,
-            test_inputs=test_inputs,
-        )
+        test_texts = None if test_inputs is None else [test_inputs]
+        checked = check_dataset(loaded.dataset, CheckSettings(config.folds, tokenizer, test_texts, finder))
     dataset = checked.dataset
+    leaks, not_run = trait_leaks(dataset)
+    issues = IssueTable.concat(checked.issues, IssueTable.from_issues(leaks))
     counts = Counter(dataset.label.tolist())
     facts = {
         "source": config.data,
@@ -104,10 +108,10 @@ def prepare(config: Config, base: ResolvedBase | None, loaded: LoadedData | None
         "label_names": list(dataset.label_names),
         "class_counts": {name: counts[j] for j, name in enumerate(dataset.label_names)},
         "n_groups": len(set(dataset.group.tolist())),
-        "checks": checked.summary,
+        "checks": {**checked.summary, "counts": issues.counts(), "not_run": not_run},
         "notes": list(loaded.notices),
     }
-    return Prepared(dataset, IssueTable.concat(loaded.issues, checked.issues), facts)
+    return Prepared(dataset, IssueTable.concat(loaded.issues, issues), facts)
 
 
 def make_plan(config: Config, dataset: Dataset) -> FoldPlan:

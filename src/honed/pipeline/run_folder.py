@@ -63,8 +63,8 @@ class RunFolder:
         return value
 
 
-def claim(out: str | None, stem: str) -> RunFolder:
-    """A new, empty, writable run folder: `out`, or the first free runs/STEM-N.
+def claim(out: str | None, stem: str, parent: str = "runs") -> RunFolder:
+    """A new, empty, writable run folder: `out`, or the first free PARENT/STEM-N.
 
     Raises OutputError if `out` holds something or cannot be written.
     """
@@ -75,11 +75,13 @@ def claim(out: str | None, stem: str) -> RunFolder:
         if path.exists() and any(path.iterdir()):
             raise OutputError(
                 f"--out {out} is not empty; nothing was overwritten.",
-                remedy=f"Name a new folder, or continue that run with `honed fit --resume {out}`.",
+                remedy=f"Name a new folder, or continue that run with `honed fit --resume {out}`."
+                if parent == "runs"
+                else "Name a new folder.",
             )
         candidates = [path]
     else:
-        candidates = [Path("runs") / f"{stem}-{n}" for n in range(1, 10_000)]
+        candidates = [Path(parent) / f"{stem}-{n}" for n in range(1, 10_000)]
     for path in candidates:
         try:
             path.mkdir(parents=True, exist_ok=out is not None)
@@ -92,7 +94,7 @@ def claim(out: str | None, stem: str) -> RunFolder:
         if not os.access(path, os.W_OK):
             raise OutputError(f"The run folder {path} cannot be written.", remedy="Choose another --out.")
         return RunFolder(path)
-    raise OutputError("runs/ holds ten thousand runs of this name.", remedy="Name one with --out.")
+    raise OutputError(f"{parent}/ holds ten thousand runs of this name.", remedy="Name one with --out.")
 
 
 def existing(path: str | Path) -> RunFolder:
