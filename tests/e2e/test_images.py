@@ -177,5 +177,5 @@ def test_methods_are_compared_on_images(place: Path, runs: dict[str, Path], tmp_
         device="cpu", out=tmp_path / "compared", gate=False,
     )  # fmt: skip
     assert found.recommended in ("lora", "prefix")
-    names = {row["name"] for row in found.figures["standings"]}
+    names = {row["name"] for row in found.figures["entries"]}
     assert {"lora", "prefix", "pixels_logreg", "linear_probe"} <= names
