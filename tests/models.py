@@ -183,7 +183,8 @@ def make_plans(examples: Examples, *, has_stop: bool = True) -> list[SlotPlan]:
 def make_trunk(stack: Stack, examples: Examples, spill: Path | None = None) -> TrunkCache:
     """The filled trunk cache of a stack."""
     first = next(stack.layers[0].parameters())
-    trunk = TrunkCache(examples.inputs.n_tokens, stack.model.config.hidden_size, first.dtype, spill)
+    length = np.repeat(examples.inputs.n_tokens, examples.inputs.n_views)
+    trunk = TrunkCache(length, stack.model.config.hidden_size, first.dtype, spill)
     stack.build_trunk(examples.inputs, trunk, Emitter())
     return trunk
 

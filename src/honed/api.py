@@ -44,6 +44,9 @@ class Settings(TypedDict, total=False):
     max_tokens: int
     image_size: int | Literal["auto"]
     image_fit: str
+    views: int
+    augment: str
+    average_views: bool
     folds: int
     holdout_frac: float
     stop_frac: float

@@ -59,6 +59,12 @@ images); native: the model class's own head"""
     """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size"""
     image_fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """how an image becomes square: padded, stretched, or cut off"""
+    views: int = Field(1, ge=1, le=64)
+    """views of each image to learn from, the frozen layers computed once for each; 1: the image as it is"""
+    augment: str = "mirror,tilt,crop"
+    """how views differ: any of mirror (left-right), flip (up-down), turn (quarters), tilt (10 degrees), crop"""
+    average_views: bool = True
+    """a prediction is the mean over all views; --no-average-views reads the image as it is"""
     folds: int = Field(5, ge=2, le=50)
     """folds of the cross-validation"""
     holdout_frac: float = Field(0.15, gt=0, lt=0.9)

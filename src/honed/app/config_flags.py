@@ -20,7 +20,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Data": ("text", "image", "label", "group", "id", "template", "test_file"),
     "Model": (
         "base", "revision", "task", "method", "method_options", "parameters", "head", "depth", "max_tokens",
-        "image_size", "image_fit",
+        "image_size", "image_fit", "views", "augment", "average_views",
     ),
     "Training": (
         "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac",

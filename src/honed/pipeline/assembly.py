@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from honed.artifact import ArtifactInfo, tokenizer_sha256
 from honed.base_files import read_config
 from honed.bases import ResolvedBase
 from honed.config import Config
+from honed.errors import UsageError
 from honed.methods.base import MethodOptions, get_method
 from honed.tasks.base import Reading, check_head, get_task
 from honed.tasks.image_classification import check_image_size, patch_size
 from honed.tasks.image_reading import base_reading
+from honed.tasks.image_views import augmentations
 from honed.training.build import StackSpec, build_stack, check_max_tokens, pick_device
 from honed.training.layers import resolve_depth
 from honed.training.loop import TrainingOptions
@@ -36,10 +40,15 @@ def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
     it reads images.
     """
     if config.task != "image_classification":
+        if config.views > 1:
+            raise UsageError(f"--views {config.views} is for images; {config.data} holds texts.")
         return None
     assert isinstance(config.image_size, int), "settle the configuration first"
     check_image_size(config.image_size, patch_size(base, read_config(base.path)))
-    return base_reading(base.path, config.image_size, config.image_fit).to_json()
+    reading = base_reading(base.path, config.image_size, config.image_fit)
+    n_averaged = config.views if config.average_views else 1
+    kinds = augmentations(config.augment) if config.views > 1 else ()
+    return replace(reading, n_views=config.views, augment=kinds, n_averaged=n_averaged).to_json()
 
 
 def options_of(config: Config) -> MethodOptions:

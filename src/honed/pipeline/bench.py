@@ -19,7 +19,7 @@ from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
-from honed.pipeline.assembly import options_of, slot_seed, stack_spec, training_options
+from honed.pipeline.assembly import options_of, reading_of, slot_seed, stack_spec, training_options
 from honed.pipeline.trial_space import Setting
 from honed.training.build import build_stack, encode, make_trunk
 from honed.training.loop import Examples, Loop, Referee
@@ -137,7 +137,7 @@ class Bench:
             self._stack = stack = build_stack(
                 context.base, stack_spec(config, context.base, context.part.label_names), seeds, options
             )
-            read = ((config.max_tokens, config.image_size, config.image_fit), config.precision, stack.cut)
+            read = (reading_of(config, context.base) or config.max_tokens, config.precision, stack.cut)
             if self._inputs is None or read[0] != self._read[0]:
                 self._inputs = encode(stack, context.part.inputs)
         if read != self._read:

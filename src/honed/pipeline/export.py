@@ -62,7 +62,14 @@ def export(
     """
     own = finished(run)
     chosen = get_format(to, int8=int8)
-    chosen.check(own.adapter, load_artifact(own.adapter).info)
+    info = load_artifact(own.adapter).info
+    n_averaged = info.reading.get("n_averaged", 1)
+    if n_averaged > 1:
+        raise UsageError(
+            f"{run} averages its predictions over {n_averaged} views of each image, which no other program does.",
+            remedy="Train it with --no-average-views, or serve it with `honed predict`.",
+        )
+    chosen.check(own.adapter, info)
     target = export_folder(own.path, to, out)
     _check_free(target)
     emitter = Emitter(tuple(listeners))

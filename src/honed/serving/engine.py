@@ -82,7 +82,7 @@ def assemble(artifact: Artifact, base: ResolvedBase, *, device: str) -> Speciali
         dtype=info.dtype,
         device=device,
         task=info.task,
-        reading=info.reading or None,
+        reading=info.reading | {"n_views": info.reading.get("n_averaged", 1)} if info.reading else None,
     )
     stack = build_stack(base, spec, seeds=[0])
     if tokenizer_sha256(stack.task.tokenizer) != info.tokenizer_sha256:

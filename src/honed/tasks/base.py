@@ -49,6 +49,16 @@ class Task(Protocol):
         """
         ...
 
+    @property
+    def n_views(self) -> int:
+        """Encodings that `encode` gives of each example, one after another; 1 unless examples are augmented."""
+        ...
+
+    @property
+    def n_averaged(self) -> int:
+        """Of how many of them, from the first on, a prediction is the mean."""
+        ...
+
     def pooling(self, head: str) -> tuple[Pooling, int]:
         """How a kind of head pools the hidden states, and how many times their width that gives."""
         ...
@@ -58,7 +68,7 @@ class Task(Protocol):
         ...
 
     def encode(self, inputs: Sequence[Any]) -> Sequence[Any]:
-        """The examples as `collate` takes them."""
+        """The examples as `collate` takes them, `n_views` of each."""
         ...
 
     def n_tokens(self, encoded: Sequence[Any]) -> npt.NDArray[np.int64]:

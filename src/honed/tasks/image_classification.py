@@ -83,24 +83,36 @@ class ImageClassification:
         """See `Task`; with the number of tokens that are no patches, for whoever pools them."""
         return self.reading.to_json() | {"n_special_tokens": self.n_special}
 
+    @property
+    def n_views(self) -> int:
+        """See `Task`."""
+        return self.reading.n_views
+
+    @property
+    def n_averaged(self) -> int:
+        """See `Task`."""
+        return self.reading.n_averaged
+
     def encode(self, inputs: Sequence[ImageFile]) -> npt.NDArray[np.uint8]:
-        """The pixels of each image, (n, size, size, 3); in a file without a name if they would fill the memory.
+        """The pixels of every view of each image, (n * n_views, size, size, 3).
+
+        They lie in a file without a name if they would fill the memory.
 
         Raises DataError if an image can no longer be read, or is another one than when the data were checked.
         """
-        shape = (len(inputs), self.reading.size, self.reading.size, 3)
+        shape = (len(inputs), self.n_views, self.reading.size, self.reading.size, 3)
         store = _store(shape)
         with strict_pillow(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
             for i, pixels in enumerate(pool.map(self._read, inputs)):
                 store[i] = pixels
-        return store
+        return store.reshape(-1, *shape[2:])
 
     def _read(self, file: ImageFile) -> npt.NDArray[np.uint8]:
         try:
             data = read_bytes(file.path)
             if sha256_of(data) != file.sha256:
                 raise UnreadableImage("its content changed while the program ran")
-            return self.reading.pixels(decode(data).image)
+            return self.reading.views(decode(data).image, file.sha256)
         except UnreadableImage as error:
             raise DataError(f"Image {file.name!r} cannot be used: {error.problem}.") from error
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.errors import BaseModelError
+from honed.tasks.image_views import view_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,6 +30,8 @@ class ImageReading:
     """size : of the square, in pixels.    fit : letterbox keeps the shape and pads with the mean colour, stretch fills
     the square whatever the shape, crop keeps the shape and cuts off what overhangs.
     mean, std : of the colours, in [0, 1].    resample : Pillow's number of the filter (3: bicubic).
+    n_views, augment : views of each image, and how they differ; see `image_views`.    n_averaged : of how many of them
+    a prediction is the mean.
     """
 
     size: int
@@ -36,6 +39,13 @@ class ImageReading:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resample: int
+    n_views: int = 1
+    augment: tuple[str, ...] = ()
+    n_averaged: int = 1
+
+    def views(self, image: Image.Image, key: str) -> npt.NDArray[np.uint8]:
+        """Every view, fitted. key : tells images apart, in hexadecimal digits. -> (n_views, size, size, 3)."""
+        return np.stack([self.pixels(view_of(image, number, self.augment, key)) for number in range(self.n_views)])
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """The fitted image. -> (size, size, 3)."""
@@ -64,8 +74,8 @@ class ImageReading:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ImageReading:
         """What `to_json` wrote, whatever else stands there."""
-        own = {field.name: values[field.name] for field in fields(ImageReading)}
-        return ImageReading(**own | {name: tuple(own[name]) for name in ("mean", "std")})
+        own = {field.name: values[field.name] for field in fields(ImageReading) if field.name in values}
+        return ImageReading(**own | {name: tuple(own[name]) for name in ("mean", "std", "augment") if name in own})
 
 
 def base_reading(folder: Path, size: int, fit: Fit) -> ImageReading:

@@ -26,6 +26,7 @@ class TextClassification:
     default_head: ClassVar[str] = "mean"
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "native")
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    n_views = n_averaged = 1
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer

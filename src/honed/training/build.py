@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import psutil
 import torch
 
@@ -111,7 +112,8 @@ def pick_device(name: str) -> torch.device:
 def encode(stack: Stack, inputs: Sequence[Any]) -> Inputs:
     """The examples as the base reads them."""
     encoded = stack.task.encode(inputs)
-    return Inputs(encoded, stack.task.n_tokens(encoded))
+    n_views = stack.task.n_views
+    return Inputs(encoded, stack.task.n_tokens(encoded[::n_views]), n_views, stack.task.n_averaged)
 
 
 def make_trunk(
@@ -123,8 +125,9 @@ def make_trunk(
     """
     if stack.cut == 0:
         return None
-    size = int(inputs.n_tokens.sum()) * hidden_size * stack.dtype.itemsize
+    length = np.repeat(inputs.n_tokens, inputs.n_views)
+    size = int(length.sum()) * hidden_size * stack.dtype.itemsize
     fits = size <= cache_frac * psutil.virtual_memory().available
-    trunk = TrunkCache(inputs.n_tokens, hidden_size, stack.dtype, None if fits else spill)
+    trunk = TrunkCache(length, hidden_size, stack.dtype, None if fits else spill)
     stack.build_trunk(inputs, trunk, emitter)
     return trunk

@@ -153,6 +153,7 @@ class Loop:
 
         self.referee = referee
         self.stack, self.trunk, self.examples, self.options, self.emitter = stack, trunk, examples, options, emitter
+        self._inputs = examples.inputs
         self.accelerator = Accelerator(cpu=stack.device.type == "cpu")
 
     def start(self, plans: Sequence[SlotPlan]) -> list[SlotRun]:
@@ -221,6 +222,7 @@ class Loop:
         deciding = [run for run in runs if run.plan.stop.size]
         n_waves = 1 if self.stack.is_shared else len(runs)
         for epoch in range(begin.epoch, options.epochs):
+            self._inputs = examples.inputs.drawn(options.seed, epoch)
             batches = epoch_batches(
                 examples.rows, examples.stratum, examples.inputs.n_tokens, options.batch_rows,
                 seed=options.seed, epoch=epoch,
@@ -267,7 +269,7 @@ class Loop:
                 continue
             label = np.concatenate([targets[slot].label[rows] for slot, rows in pairs])
             weight = np.concatenate([targets[slot].weight[rows] / share[slot] for slot, rows in pairs])
-            logits = self.stack.logits(self.examples.inputs, self.trunk, pairs)
+            logits = self.stack.logits(self._inputs, self.trunk, pairs)
             row_loss = self.stack.task.loss(logits, torch.from_numpy(label).to(logits.device))
             weighted = row_loss * torch.from_numpy(weight).to(row_loss)
             self.accelerator.backward(weighted.sum())
@@ -344,7 +346,22 @@ class Loop:
 def predict(
     stack: Stack, inputs: Inputs, trunk: TrunkCache | None, slot: int, rows: Rows, batch_tokens: int = 8192
 ) -> npt.NDArray[np.float64]:
-    """Logits (rows, c) of one slot, in the order of `rows`."""
+    """Logits (rows, c) of one slot, in the order of `rows`; of several views, the log of their mean probabilities."""
+    if inputs.n_averaged == 1:
+        return _predict(stack, inputs, trunk, slot, rows, batch_tokens)
+    views = [_predict(stack, inputs.seen(v), trunk, slot, rows, batch_tokens) for v in range(inputs.n_averaged)]
+    return np.asarray(np.logaddexp.reduce([log_softmax(logits) for logits in views]) - math.log(len(views)))
+
+
+def log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Logarithms of the probabilities. logits: (rows, c)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _predict(
+    stack: Stack, inputs: Inputs, trunk: TrunkCache | None, slot: int, rows: Rows, batch_tokens: int
+) -> npt.NDArray[np.float64]:
     result: npt.NDArray[np.float64] | None = None
     order = np.argsort(inputs.n_tokens[rows], kind="stable")
     with torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,34 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Inputs:
-    """The encoded examples of a run: anything `task.collate` takes, with each example's number of tokens."""
+    """The encoded examples of a run: anything `task.collate` takes, with the tokens of each of the n examples.
+
+    n_views : encodings of each example, one after another.    n_averaged : of how many a prediction is the mean.
+    view : (n,) which of them is read now; None: the first.
+    """
 
     encoded: Sequence[Any]
     n_tokens: npt.NDArray[np.int64]
+    n_views: int = 1
+    n_averaged: int = 1
+    view: Rows | None = None
+
+    def at(self, rows: Rows) -> Rows:
+        """Where in `encoded` these examples are read."""
+        if self.n_views == 1:
+            return rows
+        return rows * self.n_views + (0 if self.view is None else self.view[rows])
+
+    def seen(self, view: int) -> Inputs:
+        """Every example in the view of that number."""
+        return self if self.n_views == 1 else replace(self, view=np.full(len(self.n_tokens), view))
+
+    def drawn(self, seed: int, epoch: int) -> Inputs:
+        """Each example in another view each epoch; it comes back to the first after `n_views` epochs."""
+        if self.n_views == 1:
+            return self
+        first = np.random.default_rng([seed, self.n_views]).integers(self.n_views, size=len(self.n_tokens))
+        return replace(self, view=(first + epoch) % self.n_views)
 
 
 @dataclass(frozen=True)
@@ -111,13 +135,14 @@ class Stack:
     def build_trunk(self, inputs: Inputs, cache: TrunkCache, emitter: Emitter) -> None:
         """Fill `cache` with the hidden states that enter the lowest adapted layer."""
         self._use_base()
-        order = np.argsort(inputs.n_tokens, kind="stable")
+        n_tokens = np.repeat(inputs.n_tokens, inputs.n_views)
+        order = np.argsort(n_tokens, kind="stable")
         done = 0
         with torch.inference_mode():
-            for rows in token_batches(order, inputs.n_tokens, 8192):
-                batch = self._collate(inputs, rows)
-                cache.put(rows, capture(partial(self.model, **batch), self.layers, self.cut))
-                done += len(rows)
+            for places in token_batches(order, n_tokens, 8192):
+                batch = self._collate(inputs, places)
+                cache.put(places, capture(partial(self.model, **batch), self.layers, self.cut))
+                done += len(places)
                 emitter.emit("progress", "frozen layers", done=done, total=len(order), unit="row")
 
     def logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[tuple[int, Rows]]) -> torch.Tensor:
@@ -161,11 +186,12 @@ class Stack:
     def _run(
         self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows, model: Any
     ) -> tuple[dict[str, torch.Tensor], Any]:
-        batch = self._collate(inputs, rows)
+        places = inputs.at(rows)
+        batch = self._collate(inputs, places)
         if trunk is None:
             return batch, model(**batch)
-        once, index = np.unique(rows, return_inverse=True)
-        values = trunk.get(once, int(inputs.n_tokens[once].max())).to(self.device, self.dtype)
+        once, index = np.unique(places, return_inverse=True)
+        values = trunk.get(once, int(inputs.n_tokens[rows].max())).to(self.device, self.dtype)
         place = torch.from_numpy(index).to(self.device)
         self.routing.shared_input = shared = SharedInput(values, place, values.index_select(0, place))
         try:
@@ -174,8 +200,8 @@ class Stack:
         finally:
             self.routing.shared_input = None
 
-    def _collate(self, inputs: Inputs, rows: Rows) -> dict[str, torch.Tensor]:
-        return self.to_model(self.task.collate([inputs.encoded[i] for i in rows]))
+    def _collate(self, inputs: Inputs, places: Rows) -> dict[str, torch.Tensor]:
+        return self.to_model(self.task.collate([inputs.encoded[i] for i in places]))
 
     def to_model(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A collated batch on the model's device, its floating-point tensors in the model's number format."""
