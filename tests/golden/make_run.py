@@ -1,7 +1,7 @@
 """Fabricates a small, deterministic run folder, so that the report can be tested without training anything.
 
 Only `random.Random.random` and `math` are used, whose values do not change between versions. Also a script:
-`python tests/golden/make_run.py DIR [--classes 77] [--locked] [--verdict FAIL] [--hostile] [--bare]`.
+`PYTHONPATH=tests python tests/golden/make_run.py DIR [--classes 77] [--locked] [--verdict FAIL] [--hostile] [--bare]`.
 """
 
 from __future__ import annotations
