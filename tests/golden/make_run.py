@@ -1,7 +1,7 @@
 """Fabricates a small, deterministic run folder, so that the report can be tested without training anything.
 
 Only `random.Random.random` and `math` are used, whose values do not change between versions. Also a script:
-`python tests/golden/make_run.py DIR [--classes 77] [--locked] [--verdict FAIL] [--hostile] [--bare]`.
+`PYTHONPATH=tests python tests/golden/make_run.py DIR [--classes 77] [--locked] [--verdict FAIL] [--hostile] [--bare]`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from golden.make_labels import make_labels
 from honed.oof import Predictions
 
 HOSTILE = (
@@ -68,7 +69,8 @@ def make_run(run: Path, options: RunOptions) -> Path:
     pq.write_table(pa.table({"example_id": ids, "group": group, "fold": fold, "stop": stop}), run / "folds.parquet")
     (run / "config.yaml").write_text(yaml.safe_dump(_config(options)), encoding="utf-8")
     _write(run / "dataset.json", _dataset(options, names, label))
-    _write(run / "metrics.json", _metrics(table, names, options, shut))
+    labels = {} if options.bare else make_labels(run, table.take(inside), names)
+    _write(run / "metrics.json", _metrics(table, names, options, shut) | labels)
     _write(run / "verdict.json", _verdict(options, shut))
     (run / "adapter").mkdir()
     honed = {
@@ -265,7 +267,7 @@ def _calibration(n: int) -> dict[str, Any]:
 def _config(options: RunOptions) -> dict[str, Any]:
     data = {"data": "data/licences.csv", "text": "text", "label": "category", "group": "licence"}
     method = {"base": "minilm", "method": "lora", "method_options": {"rank": 8, "alpha": 16}, "depth": 2}
-    split = {"folds": 5, "holdout_frac": 0.15, "stop_frac": 0.1, "seed": options.seed}
+    split = {"clean": "drop", "folds": 5, "holdout_frac": 0.15, "stop_frac": 0.1, "seed": options.seed}
     loop = {"epochs": 5, "batch_size": 16, "learning_rate": 1e-3, "head_learning_rate": 5e-3}
     return {**data, **method, "head": options.head, "max_tokens": 128, **split, **loop}
 

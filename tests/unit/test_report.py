@@ -195,7 +195,7 @@ def test_worst_mistakes_are_the_wrong_rows_with_the_highest_loss(pages: dict[str
     assert table.logits is not None
     wrong = table.take(table.logits.argmax(axis=1) != table.label)
     expected = wrong.example_id[(-wrong.loss).argsort()][:20].tolist()
-    section = html[html.index('id="mistakes"') : html.index('id="issues"')]
+    section = html[html.index('id="mistakes"') : html.index('id="labels"')]
     assert re.findall(r"row-\d{4}", section) == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,14 +69,12 @@ def measured(rows: Dataset, name: str, value: Callable[[int, np.random.Generator
 
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_planted_leak_is_caught_and_named(name: str) -> None:
-    assert name in told(LEAKS[name](clean(0)))
+    assert name in told(LEAKS[name](clean(0))).casefold()
 
 
 def test_a_leak_through_the_order_of_the_rows_is_caught() -> None:
     rows = clean(0)
-    assert "row_order" in told(rows.take(np.argsort(rows.label, kind="stable")).__class__(
-        rows.example_id, rows.inputs, np.sort(rows.label), rows.group, rows.label_names, rows.row
-    ))  # fmt: skip
+    assert "row_order" in told(replace(rows, label=np.sort(rows.label), traits={}))
 
 
 def test_a_leak_through_the_surface_of_the_texts_is_caught() -> None:
@@ -86,7 +85,8 @@ def test_a_leak_through_the_surface_of_the_texts_is_caught() -> None:
 
 def test_a_mark_that_one_class_alone_carries_is_caught() -> None:
     rows = clean(0)
-    rows.inputs[:] = [f"[FORM-7] {t}" if j and i % 3 else t for i, (t, j) in enumerate(zip(rows.inputs, rows.label))]
+    is_marked = (rows.label == 1) & (np.arange(N_ROWS) % 3 > 0)
+    rows.inputs[:] = [f"[FORM-7] {text}" if own else text for text, own in zip(rows.inputs, is_marked, strict=True)]
     assert "FORM-7" in told(rows).upper()
 
 

@@ -47,12 +47,25 @@ def show_outcome(run: RunFolder, *, as_json: bool, is_demo: bool = False) -> int
     console.print(_scores(facts))
     for note in facts.dataset.get("notes") or []:
         console.print(f"Note: {printable(note)}", markup=False, style="dim")
+    if line := _labels_line(run, facts):
+        console.print(line, markup=False, soft_wrap=True)
     console.print()
     console.print(f"Run     {run.path}", markup=False, soft_wrap=True)
     console.print(f"Report  {run.report}", markup=False, soft_wrap=True)
     for i, command in enumerate(following):
         console.print(f"{'Next  ' if i == 0 else '  or  '}  {command}", markup=False, soft_wrap=True, style="bold")
     return code
+
+
+def _labels_line(run: RunFolder, facts: RunFacts) -> str:
+    """'12 of 1,718 labels look wrong: honed labels RUN', or '' where none does."""
+    from shlex import quote
+
+    from honed.evidence.report_format import NARROW_SPACE
+    from honed.evidence.report_labels import flagged_words
+
+    words = flagged_words(facts).replace(NARROW_SPACE, ",")
+    return words and f"{words}: honed labels {quote(str(run.path))}"
 
 
 def _as_json(run: RunFolder, facts: RunFacts, code: int, following: list[str]) -> dict[str, Any]:

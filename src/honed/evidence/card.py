@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from honed.evidence.report_data import about_view, settings
 from honed.evidence.report_fit import calibration_view
 from honed.evidence.report_format import visible
+from honed.evidence.report_labels import flagged_words
 from honed.evidence.report_scores import scores_view, verdict_view
 from honed.evidence.run_facts import RunFacts, read_run, write_text
 
@@ -62,6 +63,7 @@ def render_card(facts: RunFacts) -> str:
             label_names=facts.label_names,
             verdict=verdict_view(facts),
             about=about_view(facts),
+            flagged=flagged_words(facts),
             scores=scores_view(facts),
             calibration=calibration_view(facts),
             training=settings(facts.config, _TRAINING),
