@@ -58,6 +58,8 @@ class Settings(TypedDict, total=False):
     weight_decay: float
     warmup_frac: float
     clip_norm: float
+    balance: float
+    ordinal: bool
     trials: str
     n_trials: int | None
     parameters: str | None

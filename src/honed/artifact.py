@@ -32,6 +32,7 @@ class ArtifactInfo:
     base_* : the base the adapter was trained on; `base_sha256` must match at loading.
     tokenizer_sha256 : of the tokenizer's vocabulary and rules, "" without one.    temperature : divides the logits.
     reading : all that decides how an image becomes tensors; empty for texts, whose length is `max_tokens`.
+    ordinal : whether the classes are grades in their order.
     n_layers, depth : adapted are the top `depth` of `n_layers`.    head_modules : names of a native head's modules.
     """
 
@@ -53,6 +54,7 @@ class ArtifactInfo:
     dataset_fingerprint: str
     head_modules: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
+    ordinal: bool = False
     format: int = FORMAT
 
 

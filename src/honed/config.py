@@ -93,6 +93,10 @@ images); native: the model class's own head"""
     """share of the steps in which the rate rises, before it falls to zero"""
     clip_norm: float = Field(1.0, gt=0)
     """largest gradient norm of a slot"""
+    balance: float = Field(0.0, ge=0, le=1)
+    """0 learns how frequent the classes are; 1 as if all were equally frequent: rare ones are predicted more often"""
+    ordinal: bool = False
+    """the classes are grades, in their sorted order: quadratic kappa, mean grade error, the median grade"""
     clean: Literal["off", "review", "drop", "relabel", "weight"] = "review"
     """labels that look wrong: review lists them (`honed labels`); the others also change the training sides, by models
     that never saw the fold: drop leaves them out, relabel takes the likelier class, weight lets them count less"""
@@ -100,7 +104,7 @@ images); native: the model class's own head"""
     """your decisions on labels: the file of `honed labels --output`, its column decision says keep, relabel or drop"""
     seed: int = Field(0, ge=0, lt=2**31)
     """of the split, the order of the rows and the start of the adapters"""
-    metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "auroc"] = "macro_f1"
+    metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "auroc", "quadratic_kappa"] = "macro_f1"
     """on which the specialist must beat the small baselines"""
     require: tuple[str, ...] = ()
     """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8'; repeat for more"""

@@ -24,10 +24,10 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Training": (
         "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac",
-        "clip_norm", "trials", "n_trials", "seed",
+        "clip_norm", "balance", "trials", "n_trials", "seed",
     ),
     "Labels": ("clean", "decisions"),
-    "Evidence": ("folds", "holdout_frac", "stop_frac", "metric", "require", "level", "gate", "keep_texts"),
+    "Evidence": ("folds", "holdout_frac", "stop_frac", "ordinal", "metric", "require", "level", "gate", "keep_texts"),
     "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),
 }  # fmt: skip
 """Where each flag stands in `--help`. `data` is the argument."""

@@ -82,7 +82,7 @@ def paired_difference(
     value = jack_a.value - jack_b.value
     error = _standard_error(jack_a.shift - jack_b.shift, which.in_unit_interval)
     half = t_quantile(level, jack_a.df) * error
-    limit = 1.0 if which.in_unit_interval else math.inf
+    limit = 1.0 if which.in_unit_interval else which.highest - which.lowest
     exact = None
     if metric == "accuracy" and not jack_a.is_grouped:
         hit_a, hit_b = (row_correct(t.label, probabilities(t, group)) > 0 for t in (a, b))

@@ -119,5 +119,5 @@ def estimate(
     else:
         kind = "jackknife-skew-t"
         low, high = skewed_interval(jack, quantile)
-        low = max(0.0, low)
+        low, high = max(which.lowest, low), min(which.highest, high)
     return Estimate(jack.value, low, high, level, kind, jack.n, jack.per_fold)

@@ -6,6 +6,7 @@ jackknife needs (`jackknife.py`); they are computed from per-group counts, never
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ class Metric:
     compute : (label (m,), probs (m, c)) -> value; NaN where it is undefined.
     leave_out : (label, probs, group index (m,) in 0..G-1, G) -> (G,) the value without each group; NaN if undefined.
     pooled : True for a mean over rows; otherwise it is computed per fold, then averaged (honesty rule 5).
-    in_unit_interval : the value lies in [0, 1].
+    in_unit_interval : the value lies in [0, 1].    lowest, highest : between which it lies otherwise.
+    is_ordinal : it means something only where the classes are grades, in their order.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Metric:
     higher_is_better: bool
     in_unit_interval: bool
     description: str
+    lowest: float = 0.0
+    highest: float = math.inf
+    is_ordinal: bool = False
 
 
 def softmax(logits: Floats) -> Floats:
@@ -230,6 +235,40 @@ def _ece_leave_out(label: Ints, probs: Floats, group: Ints, n_groups: int) -> Fl
     return _ratio(np.abs(left).sum(1), len(label) - np.bincount(group, minlength=n_groups).astype(np.float64))
 
 
+def median_grade(probs: Floats) -> Ints:
+    """The lowest grade at or below which half of the probability lies: no other grade errs less on average. -> (m,)."""
+    below = np.cumsum(probs, axis=1) < 0.5 - EPSILON
+    return np.asarray(np.minimum(below.sum(axis=1), probs.shape[1] - 1), dtype=np.int64)
+
+
+def row_grade_error(label: Ints, probs: Floats) -> Floats:
+    """Grades between the label and the median grade. -> (m,)."""
+    return np.asarray(np.abs(label - median_grade(probs)), dtype=np.float64)
+
+
+def _kappa_sums(label: Ints, probs: Floats) -> Floats:
+    """Per row, what quadratic kappa adds up: 1, y, h, y^2 + h^2, (y - h)^2. -> (5, m)."""
+    y, h = label.astype(np.float64), median_grade(probs).astype(np.float64)
+    return np.stack([np.ones(len(y)), y, h, y**2 + h**2, (y - h) ** 2])
+
+
+def _kappa_of(sums: Floats) -> Floats:
+    """1 - (observed squared distance) / (that expected by chance), from sums over rows (5, ...)."""
+    n, y, h, squares, distance = sums
+    expected = squares - np.divide(2 * y * h, n, out=np.zeros_like(n), where=n > 0)
+    return np.asarray(1 - _ratio(distance, np.where(expected > 1e-9, expected, 0)))
+
+
+def _kappa(label: Ints, probs: Floats) -> float:
+    return float(_kappa_of(_kappa_sums(label, probs).sum(axis=1)))
+
+
+def _kappa_leave_out(label: Ints, probs: Floats, group: Ints, n_groups: int) -> Floats:
+    rows = _kappa_sums(label, probs)
+    own = np.stack([np.bincount(group, weights=row, minlength=n_groups) for row in rows])
+    return _kappa_of(rows.sum(axis=1)[:, None] - own)
+
+
 # fmt: off
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -246,6 +285,16 @@ METRICS: dict[str, Metric] = {
                "area under the ROC curve, one class against the rest, averaged over classes"),
         Metric("ece", _ece, _ece_leave_out, False, False, True,
                "expected calibration error: mean gap between stated confidence and accuracy, 15 equal-width bins"),
+        Metric("quadratic_kappa", _kappa, _kappa_leave_out, False, True, False,
+               "agreement of the median grade with the label beyond chance, by squared distance (Cohen 1968)",
+               -1.0, 1.0, True),
+        Metric("grade_error", _mean_of(row_grade_error), _mean_leave_out(row_grade_error), True, False, False,
+               "mean distance in grades between the median grade and the label", is_ordinal=True),
     )
 }
 # fmt: on
+
+
+def metric_names(*, ordinal: bool) -> list[str]:
+    """The metrics of a table; `ordinal`: whether its classes are grades in their order."""
+    return [name for name, metric in METRICS.items() if ordinal or not metric.is_ordinal]

@@ -19,9 +19,9 @@ from markupsafe import Markup, escape
 from honed.evidence.report_classes import classes_view, confusion_view
 from honed.evidence.report_data import about_view, issues_view, mistakes_view, run_view
 from honed.evidence.report_fit import calibration_view, curves_view
-from honed.evidence.report_format import METRICS, count, visible
+from honed.evidence.report_format import count, visible
 from honed.evidence.report_labels import labels_view
-from honed.evidence.report_scores import differences_view, scores_view, verdict_view
+from honed.evidence.report_scores import differences_view, scores_view, shown_metrics, verdict_view
 from honed.evidence.report_trials import trials_view
 from honed.evidence.run_facts import RunFacts, read_run, write_text
 
@@ -68,7 +68,7 @@ def render_report(facts: RunFacts) -> str:
             labels=labels_view(facts),
             issues=issues_view(facts),
             how=run_view(facts),
-            metrics=list(METRICS.values()),
+            metrics=shown_metrics(facts),
         )
     )
 

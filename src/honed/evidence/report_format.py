@@ -22,6 +22,7 @@ class Metric:
     is_percent: bool
     is_lower_better: bool
     meaning: str
+    is_ordinal: bool = False
 
 
 METRICS = {
@@ -35,6 +36,15 @@ METRICS = {
         Metric("auroc", "AUROC", False, False, "how well scores rank the right class first; 0.5 is chance, 1 perfect"),
         Metric("log_loss", "Log loss (nats)", False, True, "how surprised the model was by the given labels"),
         Metric("ece", "Calibration error (ECE)", True, True, "how far confidence and the share right lie apart"),
+        Metric(
+            "quadratic_kappa",
+            "Quadratic kappa",
+            False,
+            False,
+            "how far the median grade agrees with the label beyond chance; an error counts by its distance squared",
+            True,
+        ),
+        Metric("grade_error", "Mean grade error", False, True, "grades between the median grade and the label", True),
     )
 }
 

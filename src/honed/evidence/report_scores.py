@@ -78,6 +78,12 @@ def main_metric(facts: RunFacts) -> Metric:
     return METRICS.get(str(facts.metrics.get("metric")), METRICS["accuracy"])
 
 
+def shown_metrics(facts: RunFacts) -> list[Metric]:
+    """The metrics of this run: those of grades only where there are any."""
+    known = section(facts.metrics, "out_of_fold")
+    return [metric for metric in METRICS.values() if not metric.is_ordinal or metric.key in known]
+
+
 def scored(facts: RunFacts, name: str, metric: str, where: str) -> Figure:
     """One figure. name: `SPECIALIST` or a baseline's key; where: 'out_of_fold' or 'holdout'."""
     if name == SPECIALIST:
@@ -204,7 +210,7 @@ def scores_view(facts: RunFacts) -> dict[str, object]:
         rows = []
         for metric in METRICS.values():
             figures = [scored(facts, key, metric.key, where) for key in run_models]
-            if any(fig.value is not None for fig in figures) or where == "out_of_fold":
+            if any(fig.value is not None for fig in figures) or (where == "out_of_fold" and not metric.is_ordinal):
                 rows.append({"name": metric.name, "cells": [cell(metric, fig) for fig in figures]})
         n = facts.fold_sizes.get(-1, 0) if where == "holdout" else len(set(facts.oof.example_id.tolist()))
         tables.append({"title": title, "n": n, "rows": rows, "not_run": "" if rows else NOT_RUN + LOCKED})

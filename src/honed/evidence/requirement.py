@@ -69,6 +69,7 @@ class Requirement:
                 remedy=f"{hint}Known are {', '.join(known)}; for example {EXAMPLES}.",
             )
         is_unit = label is not None or METRICS[metric].in_unit_interval
+        lowest, highest = (0.0, 1.0) if is_unit else (METRICS[metric].lowest, METRICS[metric].highest)
         right = ">=" if label is not None or METRICS[metric].higher_is_better else "<="
         if operator != right:
             better = "more" if right == ">=" else "less"
@@ -76,7 +77,7 @@ class Requirement:
                 f"--require {text!r} uses {operator!r}, but of {metric} {better} is better.",
                 remedy=f"Write {metric if label is None else f'{metric}[{label}]'} {right} {match['bound']}.",
             )
-        requirement = Requirement(metric, label, operator, _bound(text, match["bound"], is_unit), text.strip())
+        requirement = Requirement(metric, label, operator, _bound(text, match["bound"], lowest, highest), text.strip())
         if label_names is not None:
             requirement.check_label(label_names)
         return requirement
@@ -92,21 +93,19 @@ class Requirement:
         )
 
 
-def _bound(text: str, number: str, is_unit: bool) -> float:
+def _bound(text: str, number: str, lowest: float, highest: float) -> float:
     try:
         bound = float(number)
     except ValueError:
         bound = math.nan
     if not math.isfinite(bound):
         raise UsageError(f"--require {text!r}: {number!r} is not a number.", remedy=f"Write, for example, {EXAMPLES}.")
-    if is_unit and not 0 <= bound <= 1:
+    if highest == 1 and not lowest <= bound <= highest:
         hint = f"Did you mean {bound / 100:g}? " if 1 < bound <= 100 else ""
         raise UsageError(
             f"--require {text!r}: the bound {number} can never be met or missed.",
-            remedy=f"{hint}It lies between 0 and 1.",
+            remedy=f"{hint}It lies between {lowest:g} and 1.",
         )
-    if not is_unit and bound < 0:
-        raise UsageError(
-            f"--require {text!r}: the bound {number} is below zero.", remedy="A log loss is at least 0 nats."
-        )
+    if bound < lowest:
+        raise UsageError(f"--require {text!r}: the bound {number} is below zero.", remedy="It is at least 0.")
     return bound

@@ -12,7 +12,7 @@ from honed.errors import EvidenceError
 from honed.evidence.estimate import Estimate
 from honed.evidence.intervals import estimate
 from honed.evidence.jackknife import probabilities
-from honed.evidence.metrics import METRICS, class_f1, confusion_matrix
+from honed.evidence.metrics import class_f1, confusion_matrix, metric_names
 from honed.oof import Predictions
 
 Groups = npt.NDArray[np.str_]
@@ -26,15 +26,15 @@ def _check_names(predictions: Predictions, group: Groups, label_names: Sequence[
 
 
 def score(
-    predictions: Predictions, group: Groups, label_names: Sequence[str], *, level: float = 0.95
+    predictions: Predictions, group: Groups, label_names: Sequence[str], *, level: float = 0.95, ordinal: bool = False
 ) -> dict[str, Estimate | None]:
-    """Every metric of METRICS with its interval; None where it is undefined (`undefined` says why).
+    """Every metric with its interval; None where it is undefined (`undefined` says why). ordinal : see `metric_names`.
 
     Raises EvidenceError if the table itself is unusable (no rows, no logits, other classes).
     """
     _check_names(predictions, group, label_names)
     scores: dict[str, Estimate | None] = {}
-    for name in METRICS:
+    for name in metric_names(ordinal=ordinal):
         try:
             scores[name] = estimate(predictions, group, name, level=level)
         except EvidenceError:
@@ -42,10 +42,10 @@ def score(
     return scores
 
 
-def undefined(predictions: Predictions, group: Groups) -> dict[str, str]:
+def undefined(predictions: Predictions, group: Groups, *, ordinal: bool = False) -> dict[str, str]:
     """For each metric that `score` gives as None, the sentence that says why ("not run, because ...")."""
     reasons: dict[str, str] = {}
-    for name in METRICS:
+    for name in metric_names(ordinal=ordinal):
         try:
             estimate(predictions, group, name)
         except EvidenceError as error:

@@ -88,6 +88,7 @@ def training_options(config: Config, batch_rows: int) -> TrainingOptions:
         weight_decay=config.weight_decay,
         warmup_frac=config.warmup_frac,
         clip_norm=config.clip_norm,
+        balance=config.balance,
         patience=config.patience,
         seed=config.seed,
     )
@@ -117,4 +118,5 @@ def artifact_info(
         dataset_fingerprint=dataset_fingerprint,
         head_modules=tuple(stack.head.module_names),
         reading=stack.task.to_json(),
+        ordinal=config.ordinal,
     )

@@ -38,7 +38,8 @@ DEFAULT_METHODS = ("full", "lora", "bottleneck", "prefix")
 OWN_FIELDS = frozenset((
     "method", "method_options", "head", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
     "average_views", "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay",
-    "warmup_frac", "clip_norm", "trials", "n_trials", "parameters", "gradient_checkpointing", "precision", "clean",
+    "warmup_frac", "clip_norm", "balance", "trials", "n_trials", "parameters", "gradient_checkpointing",
+    "precision", "clean",
 ))  # fmt: skip
 """What may differ between candidates. All else decides which rows there are and how they are split and scored."""
 

@@ -32,8 +32,8 @@ from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
 from honed.pipeline.prepare import DEMO_DATA, Prepared, development, load, make_plan, prepare, write_texts
 from honed.pipeline.run_folder import RunFolder, claim, existing
-from honed.pipeline.scoring import Features, groups_of, out_of_fold_json, score_baselines
-from honed.pipeline.settle import settle
+from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
+from honed.pipeline.settle import check_grades, grades_note, settle
 from honed.pipeline.tuning import Tuned, open_bench, open_first, plan_settings, tune_and_cross_validate
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
@@ -52,6 +52,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     if config.base != "auto":
         resolve(config.base, revision=config.revision)  # one that is not here is told before anything is read
     check_cleaning(config)
+    check_grades(config)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load(config)
@@ -60,6 +61,8 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         check_fits(config, base)
         plan_settings(config, config.trials, config.n_trials)
         prepared = prepare(config, base, loaded)
+        if config.ordinal:
+            prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
         if budget_note:
             prepared.facts["notes"].append(budget_note)
             emitter.emit("log", budget_note)
@@ -163,9 +166,8 @@ def _train_and_judge(
             _note_group_leak(run, prepared, part, part_plan)
         with emitter.stage("evidence", "Scores, intervals and calibration"):
             calibration = calibrate(oof.predictions, group, level=config.level)
-            metrics = out_of_fold_json(
-                oof.predictions, baselines, calibration, group, dataset.label_names, config.level
-            )
+            scoring = Scoring(dataset.label_names, config.level, config.ordinal)
+            metrics = out_of_fold_json(oof.predictions, baselines, calibration, group, scoring)
         if config.clean != "off":
             with emitter.stage("labels", "Judging labels by the out-of-fold table"):
                 metrics["labels"] = judge_labels(run.labels, part, oof.predictions, baselines, features)

@@ -19,7 +19,15 @@ from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.features import base_features
 from honed.pipeline.prepare import prepare
 from honed.pipeline.run_folder import RunFolder
-from honed.pipeline.scoring import Features, add_holdout, baselines_json, groups_of, score_baselines, scores_json
+from honed.pipeline.scoring import (
+    Features,
+    Scoring,
+    add_holdout,
+    baselines_json,
+    groups_of,
+    score_baselines,
+    scores_json,
+)
 from honed.serving.engine import Specialist, load_specialist
 
 
@@ -52,11 +60,11 @@ def open_gate(
     group = groups_of(holdout, plan)
     terms = GateTerms(requirements, config.metric, config.level, openings, tuple(baselines.not_run.values()))
     verdict = judge(holdout, baselines.tables, group, dataset.label_names, terms)
-    names = dataset.label_names
+    scoring = Scoring(dataset.label_names, config.level, config.ordinal)
     metrics = add_holdout(
         run.read_json(run.metrics),
-        scores_json(holdout, group, names, config.level),
-        baselines_json(holdout, baselines, group, names, config.level),
+        scores_json(holdout, group, scoring),
+        baselines_json(holdout, baselines, group, scoring),
     )
     write_json(run.metrics, metrics)
     write_json(run.verdict, verdict.to_json())

@@ -17,6 +17,7 @@ from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.errors import RunFolderError
 from honed.events import Emitter
+from honed.evidence.metrics import median_grade
 from honed.pipeline.output_file import csv_bytes, write_output
 from honed.serving.engine import load_specialist
 
@@ -29,27 +30,39 @@ class Answers:
     """The predictions of n rows, in the order of the input.
 
     example_id : (n,).    probs : (n, c), calibrated, in the order of `label_names`.
+    ordinal : the classes are grades in their order; then there is a column `grade`, the median one.
     """
 
     example_id: tuple[str, ...]
     probs: npt.NDArray[np.float64]
     label_names: tuple[str, ...]
+    ordinal: bool = False
 
     @property
     def prediction(self) -> list[str | None]:
         """The class of each row; None for an image that could not be read, whose probabilities are NaN."""
         unread = np.isnan(self.probs[:, 0])
-        best = np.where(unread, -1, np.nan_to_num(self.probs).argmax(axis=1))
-        return [None if j < 0 else self.label_names[j] for j in best.tolist()]
+        return self._names(np.where(unread, -1, np.nan_to_num(self.probs).argmax(axis=1)))
+
+    @property
+    def grade(self) -> list[str | None]:
+        """The median grade of each row: half of the probability lies at or below it; None as for `prediction`."""
+        unread = np.isnan(self.probs[:, 0])
+        return self._names(np.where(unread, -1, median_grade(np.nan_to_num(self.probs))))
+
+    def _names(self, classes: npt.NDArray[np.int64]) -> list[str | None]:
+        return [None if j < 0 else self.label_names[j] for j in classes.tolist()]
 
     def table(self) -> pa.Table:
-        """Columns example_id, prediction, prob_0 .. prob_{c-1}."""
+        """Columns example_id, prediction, grade (of grades), prob_0 .. prob_{c-1}."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {
             "example_id": pa.array(self.example_id, pa.string()),
             "prediction": pa.array(self.prediction, pa.string()),
         }
+        if self.ordinal:
+            columns["grade"] = pa.array(self.grade, pa.string())
         columns |= {f"prob_{j}": self.probs[:, j] for j in range(len(self.label_names))}
         return pa.table(columns)
 
@@ -129,4 +142,5 @@ def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", 
     probs = np.full((len(dataset), len(names)), np.nan)
     with emitter.stage("predict", f"Predicting {len(read)} rows"):
         probs[read] = specialist.probabilities([dataset.inputs[i] for i in read], emitter)
-    return Answers(tuple(dataset.example_id.tolist()), probs, specialist.label_names)
+    ids = tuple(dataset.example_id.tolist())
+    return Answers(ids, probs, specialist.label_names, specialist.artifact.info.ordinal)

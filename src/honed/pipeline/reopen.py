@@ -13,6 +13,7 @@ from honed.pipeline.fit import finish
 from honed.pipeline.gate import open_gate, reopen_data
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.run_folder import RunFolder, existing
+from honed.pipeline.settle import check_grades
 
 
 def finished(path: str | Path) -> RunFolder:
@@ -49,6 +50,7 @@ def gate(path: str | Path, require: Sequence[str] = (), listeners: Sequence[List
     config = make_config(read_config(run.config))
     asked = tuple(dict.fromkeys((*config.require, *require)))
     config = config.model_copy(update={"require": asked, "gate": True})
+    check_grades(config)
     names = tuple(run.read_json(run.dataset).get("label_names", ()))
     for text in asked:
         Requirement.parse(text, names or None)

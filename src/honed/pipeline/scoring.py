@@ -16,7 +16,7 @@ from honed.errors import EvidenceError
 from honed.evidence.baselines import BASELINES, BaselineRows, holdout_baseline, out_of_fold_baseline
 from honed.evidence.calibration import CalibrationSummary
 from honed.evidence.comparison import paired_difference
-from honed.evidence.metrics import METRICS
+from honed.evidence.metrics import metric_names
 from honed.evidence.scorecard import confusion, per_class, score, undefined
 from honed.oof import Predictions
 
@@ -98,29 +98,38 @@ def groups_of(predictions: Predictions, plan: FoldPlan) -> Groups:
     return np.array([group[example] for example in predictions.example_id.tolist()], dtype=np.str_)
 
 
-def scores_json(predictions: Predictions, group: Groups, label_names: tuple[str, ...], level: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Scoring:
+    """How tables are scored. level : of every interval.    ordinal : whether the classes are grades in their order."""
+
+    label_names: tuple[str, ...]
+    level: float
+    ordinal: bool = False
+
+
+def scores_json(predictions: Predictions, group: Groups, how: Scoring) -> dict[str, Any]:
     """Every metric with its interval, or with the reason why it is undefined."""
-    scores = score(predictions, group, label_names, level=level)
-    reasons = undefined(predictions, group) if None in scores.values() else {}
+    scores = score(predictions, group, how.label_names, level=how.level, ordinal=how.ordinal)
+    reasons = undefined(predictions, group, ordinal=how.ordinal) if None in scores.values() else {}
     return {
         name: {"value": None, "not_run": reasons[name]} if estimate is None else estimate.to_json()
         for name, estimate in scores.items()
     }
 
 
-def differences_json(a: Predictions, b: Predictions, group: Groups, level: float) -> dict[str, Any]:
+def differences_json(a: Predictions, b: Predictions, group: Groups, how: Scoring) -> dict[str, Any]:
     """Paired differences a - b of every metric that both tables define."""
     result = {}
-    for name in METRICS:
+    for name in metric_names(ordinal=how.ordinal):
         try:
-            result[name] = asdict(paired_difference(a, b, group, name, level=level))
+            result[name] = asdict(paired_difference(a, b, group, name, level=how.level))
         except EvidenceError as error:
             result[name] = {"value": None, "not_run": str(error)}
     return result
 
 
 def baselines_json(
-    specialist: Predictions, baselines: BaselineScores, group: Groups, label_names: tuple[str, ...], level: float
+    specialist: Predictions, baselines: BaselineScores, group: Groups, how: Scoring
 ) -> dict[str, dict[str, Any]]:
     """For each baseline its scores, and under `difference` how much the specialist is ahead."""
     result: dict[str, dict[str, Any]] = {}
@@ -128,8 +137,8 @@ def baselines_json(
         order = {example: i for i, example in enumerate(table.example_id.tolist())}
         aligned = table.take(np.array([order[example] for example in specialist.example_id.tolist()]))
         result[name] = {
-            "scores": scores_json(aligned, group, label_names, level),
-            "difference": differences_json(specialist, aligned, group, level),
+            "scores": scores_json(aligned, group, how),
+            "difference": differences_json(specialist, aligned, group, how),
         }
     return result | {name: {"not_run": reason} for name, reason in baselines.not_run.items()}
 
@@ -139,13 +148,12 @@ def out_of_fold_json(
     baselines: BaselineScores,
     calibration: CalibrationSummary,
     group: Groups,
-    label_names: tuple[str, ...],
-    level: float,
+    how: Scoring,
 ) -> dict[str, Any]:
     """The part of `metrics.json` that needs no holdout."""
-    compared = baselines_json(specialist, baselines, group, label_names, level)
+    compared = baselines_json(specialist, baselines, group, how)
     return {
-        "out_of_fold": scores_json(specialist, group, label_names, level),
+        "out_of_fold": scores_json(specialist, group, how),
         "holdout": None,
         "baselines": {
             name: part
@@ -154,8 +162,8 @@ def out_of_fold_json(
             for name, part in compared.items()
         },
         "calibration": calibration.to_json(),
-        "per_class": per_class(specialist, group, label_names, level=level),
-        "confusion": confusion(specialist, group, label_names)["counts"],
+        "per_class": per_class(specialist, group, how.label_names, level=how.level),
+        "confusion": confusion(specialist, group, how.label_names)["counts"],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from honed.base_files import read_config
@@ -9,6 +11,8 @@ from honed.bases import ResolvedBase, resolve
 from honed.config import Config
 from honed.data.loading import LoadedData
 from honed.errors import UsageError
+from honed.evidence.metrics import METRICS
+from honed.evidence.requirement import Requirement
 from honed.tasks.base import get_task
 from honed.tasks.image_classification import patch_size
 
@@ -41,6 +45,23 @@ def settle(config: Config, loaded: LoadedData) -> tuple[Config, ResolvedBase]:
     if config.task == "image_classification" and config.image_size == "auto":
         config = config.model_copy(update={"image_size": auto_image_size(loaded, patch_of(base))})
     return config, base
+
+
+def check_grades(config: Config) -> None:
+    """Raises UsageError if a figure of grades is asked for while the classes are not said to be any."""
+    asked = [config.metric, *(Requirement.parse(text).metric for text in config.require)]
+    ordinal = [name for name in asked if name in METRICS and METRICS[name].is_ordinal]
+    if ordinal and not config.ordinal:
+        raise UsageError(
+            f"{ordinal[0]} is a figure of grades, and the classes are not said to be any.",
+            remedy="Add --ordinal if their sorted order is their order.",
+        )
+
+
+def grades_note(label_names: Sequence[str]) -> str:
+    """The order in which the grades were taken."""
+    order = " < ".join(label_names)
+    return f"The grades, from low to high: {order}. If that is not their order, begin their names with numbers."
 
 
 def with_task(config: Config, task: str) -> Config:

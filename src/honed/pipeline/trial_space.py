@@ -20,7 +20,7 @@ from honed.errors import ConfigError
 from honed.methods.base import get_method
 
 SWEPT = (
-    "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "epochs", "patience",
+    "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "balance", "epochs", "patience",
     "batch_size", "head", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
     "average_views", "precision",
 )  # fmt: skip
@@ -36,7 +36,8 @@ REFUSED = {
     "data": _OTHER_ROWS, "text": _OTHER_ROWS, "image": _OTHER_ROWS, "label": _OTHER_ROWS, "group": _OTHER_ROWS,
     "id": _OTHER_ROWS,
     "template": _OTHER_ROWS, "test_file": _OTHER_ROWS, "folds": _OTHER_ROWS, "holdout_frac": _OTHER_ROWS,
-    "stop_frac": _OTHER_ROWS, "task": _OTHER_ROWS, "base": _COMPARE, "revision": _COMPARE, "method": _COMPARE,
+    "stop_frac": _OTHER_ROWS, "ordinal": _NO_EFFECT, "task": _OTHER_ROWS,
+    "base": _COMPARE, "revision": _COMPARE, "method": _COMPARE,
     "seed": "the seed that looks best on a stop part is only the luckiest",
     "out": _NO_EFFECT, "device": _NO_EFFECT, "gate": _NO_EFFECT, "require": _NO_EFFECT, "metric": _NO_EFFECT,
     "level": _NO_EFFECT, "keep_texts": _NO_EFFECT, "cache_frac": _NO_EFFECT, "gradient_checkpointing": _NO_EFFECT,

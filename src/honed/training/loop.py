@@ -32,7 +32,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How every slot trains: AdamW, linear warm-up and decay; `batch_rows` counts rows of the shared batch."""
+    """How every slot trains: AdamW, linear warm-up and decay; `batch_rows` counts rows of the shared batch.
+
+    balance : how far the frequencies of the classes are taken out of what is learned, 0 to 1. The loss is that of
+        logits plus balance * log(frequency among the slot's training rows), so that the logits themselves need not say
+        which class is frequent (logit-adjusted loss; Menon et al. 2021, equation 10).
+    """
 
     epochs: int
     batch_rows: int
@@ -44,6 +49,7 @@ class TrainingOptions:
     patience: int = 2
     seed: int = 0
     micro_batch_tokens: int = 8192
+    balance: float = 0.0
 
     @property
     def rates(self) -> Rates:
@@ -270,6 +276,10 @@ class Loop:
             label = np.concatenate([targets[slot].label[rows] for slot, rows in pairs])
             weight = np.concatenate([targets[slot].weight[rows] / share[slot] for slot, rows in pairs])
             logits = self.stack.logits(self._inputs, self.trunk, pairs)
+            if self.options.balance:
+                plans = {run.plan.slot: run for run in runs}
+                shifts = [self._shift(plans[slot], logits.shape[1]).expand(len(rows), -1) for slot, rows in pairs]
+                logits = logits + torch.cat(shifts).to(logits)
             row_loss = self.stack.task.loss(logits, torch.from_numpy(label).to(logits.device))
             weighted = row_loss * torch.from_numpy(weight).to(row_loss)
             self.accelerator.backward(weighted.sum())
@@ -336,8 +346,16 @@ class Loop:
         """Weighted mean loss (nats) on the stop part, of which at least one row must weigh something."""
         targets, rows = self._targets(run), run.plan.stop
         logits = self.predict(run.plan.slot, rows)
+        if self.options.balance:
+            logits = logits + self._shift(run, logits.shape[1]).numpy()
         loss = self.stack.task.loss(torch.from_numpy(logits), torch.from_numpy(targets.label[rows])).numpy()
         return float(np.average(loss, weights=targets.weight[rows]))
+
+    def _shift(self, run: SlotRun, n_classes: int) -> torch.Tensor:
+        """balance * log(frequency of each class among the slot's training rows): (c,); half a row more for each."""
+        targets, rows = self._targets(run), run.plan.train
+        count = 0.5 + np.bincount(targets.label[rows], weights=targets.weight[rows], minlength=n_classes)
+        return torch.from_numpy(self.options.balance * np.log(count / count.sum()))
 
     def _targets(self, run: SlotRun) -> Targets:
         return run.plan.targets or self.examples.targets
