@@ -51,7 +51,8 @@ def trait_leaks(dataset: Dataset, n_all: int | None = None) -> tuple[list[Issue]
     Promises: independent of the order of the rows (but for their `row` numbers, which are a trait).
     """
     labelled = dataset.take(np.flatnonzero(dataset.label >= 0))
-    rows = _judgeable(sample_groups(labelled, MAX_ROWS))
+    labelled = labelled.take(np.argsort(labelled.row, kind="stable"))  # their order in the file is a trait
+    rows = _judgeable(labelled.take(sample_groups(labelled.group, MAX_ROWS)))
     if rows is None:
         few = f"it needs {MIN_ROWS} rows and two classes with {MIN_CLASS_GROUPS} groups each"
         return [], [f"Leaks of the label through a trait: not run, because {few}."]

@@ -86,6 +86,8 @@ def not_said(figures: Mapping[str, Any]) -> list[str]:
         )
     if any(own["n_draws"] == 1 for own in figures["rates"]):
         notes.append("The noise was drawn once for each rate; intervals do not hold how another draw would differ.")
+    else:
+        notes.append("Intervals of the finder take every draw's rows as others, so they are somewhat too narrow.")
     return notes
 
 

@@ -18,6 +18,7 @@ from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.fold_pairs import Pair, fold_pairs
 from honed.data.folds import FoldPlan
+from honed.data.sampling import sample_groups
 from honed.data.targets import Targets
 from honed.errors import UsageError
 from honed.events import Emitter, Listener
@@ -32,14 +33,11 @@ from honed.pipeline.assembly import check_fits, slot_seed
 from honed.pipeline.bench import Bench, TuningContext
 from honed.pipeline.cleaning import MEMBERS, check_cleaning, opinions_of_baselines, with_stop
 from honed.pipeline.features import base_features
-from honed.pipeline.group_leak import sample_groups
 from honed.pipeline.prepare import development, load, make_plan, prepare
 from honed.pipeline.scoring import Features, baseline_rows
 from honed.pipeline.settle import settle
 from honed.training.crossval import pair_plans
 from honed.training.loop import SlotPlan
-
-Rows = Ints
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,11 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
     """
     options.check()
     check_cleaning(config.model_copy(update={"clean": "drop"}))
+    if config.decisions:
+        raise UsageError(
+            "honed audit spoils the labels of the data as they are: decisions on labels have no place in it.",
+            remedy="Leave `decisions` out.",
+        )
     if config.trials or not isinstance(config.learning_rate, float):
         raise UsageError(
             "honed audit trains under one setting: --trials and --learning-rate auto are for `honed fit`.",
@@ -127,7 +130,7 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
 
 
 def _sample(part: Dataset, plan: FoldPlan, max_rows: int) -> tuple[Dataset, FoldPlan]:
-    kept = sample_groups(part.group, max_rows, plan.seed)
+    kept = sample_groups(part.group, max_rows, f"{plan.seed} ")
     own = replace(
         plan, example_id=plan.example_id[kept], group=plan.group[kept], fold=plan.fold[kept], stop=plan.stop[kept]
     )
@@ -173,8 +176,7 @@ class _Auditor:
         lessons = []
         for label, own in zip(labels, self._opinions(labels), strict=True):
             with self.emitter.stage("clean", "Cleaning, for each fold by models that never saw it"):
-                cheap = opinions_of_baselines(self.part, features, label, self.pairs, self.plan.seed)
-                members = [own, *cheap.values()]
+                members = [own, *opinions_of_baselines(self.bench.context, features, label, self.pairs)]
                 judged = judge_for_each_fold(
                     NestedOpinions(self.part.example_id, label, self.plan.fold, self.pairs, members)
                 )
@@ -203,18 +205,20 @@ class _Auditor:
 
     def _confusion(self, features: Features) -> Ints:
         """Which classes a cheap model takes for one another: those that a tired person would."""
-        table = self._baselines(features, self.part.label)[-1]
+        rows = baseline_rows("linear_probe", self.part, features)
+        assert rows is not None, "every example has features"
+        table = out_of_fold_baseline("linear_probe", rows, self._splits(), seed=self.plan.seed)
         assert table.logits is not None, "a classifier has logits"
         return confusion_matrix(table.label, table.logits.argmax(axis=1), len(self.part.label_names))
 
+    def _splits(self) -> list[tuple[int, Ints, Ints]]:
+        fold = self.plan.fold
+        return [(k, np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(self.plan.n_folds)]
+
     def _baselines(self, features: Features, label: Ints) -> list[Predictions]:
-        splits = [
-            (k, np.flatnonzero(self.plan.fold != k), np.flatnonzero(self.plan.fold == k))
-            for k in range(self.plan.n_folds)
-        ]
         rows = [baseline_rows(name, self.part, features, label) for name in MEMBERS]
         return [
-            out_of_fold_baseline(name, own, splits, seed=self.plan.seed)
+            out_of_fold_baseline(name, own, self._splits(), seed=self.plan.seed)
             for name, own in zip(MEMBERS, rows, strict=True)
             if own is not None
         ]
