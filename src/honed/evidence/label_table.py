@@ -113,6 +113,22 @@ def label_table(errors: LabelErrors, row: Ints, label_names: tuple[str, ...], fe
     ).take(order)  # fmt: skip
 
 
+SURE_JUDGES = 0.8
+
+
+def caution(agreement: float) -> str:
+    """What a reader must know of flags by judges that are often wrong themselves; '' where they are not.
+
+    agreement : share of the judged rows whose given label the judges find the likeliest.
+    """
+    if agreement >= SURE_JUDGES:
+        return ""
+    return (
+        f"The judges find the given label the likeliest in only {agreement:.0%} of all rows: many that they flag may be"
+        " hard rows, not errors."
+    )
+
+
 def why(table: LabelTable, i: int, texts: Mapping[str, str] | None = None) -> str:
     """What speaks against the label of row i, in words; its like is quoted where `texts` (by example id) has it."""
     n, agree = int(table.n_neighbours[i]), int(table.n_agree[i])
