@@ -14,6 +14,7 @@ import honed.app.label_commands  # adds its commands
 import honed.app.study_commands  # noqa: F401 - adds its commands
 from honed.app.config_flags import CHECK_FLAGS, all_flags, resolve_config, with_config_flags
 from honed.app.console import Interrupted, err, out, printable, show_error, write_json
+from honed.app.redaction import Presidio, Redact, RedactColumns, choose_finder, redact_data
 from honed.app.typer_app import Json, Recipe, RunArgument, app
 from honed.errors import DataError, HonedError, OutputError, UsageError
 from honed.version import __version__
@@ -97,13 +98,16 @@ def demo(
     return show_outcome(run, as_json=json, is_demo=True)
 
 
-def check(
+def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     given: dict[str, Any],
     data: Annotated[str, typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset")],
     out_file: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE.parquet", help="write every finding as a table", show_default=False),
     ] = None,
+    redact: Redact = None,
+    redact_columns: RedactColumns = None,
+    presidio: Presidio = None,
     json: Json = False,
 ) -> int:
     """What is wrong with a file, before any training. Exit code 3 if `honed fit` could not use it."""
@@ -118,12 +122,14 @@ def check(
     with watching(quiet=json):
         from honed.pipeline.check import check as run_check
 
-        checked = run_check(config, needs_base="base" in given)
+        finder = choose_finder(presidio)
+        redacted = redact_data(data, redact, redact_columns, finder, quiet=json)
+        checked = run_check(config, needs_base="base" in given, finder=finder)
     if out_file is not None:
         checked.issues.write(out_file)
     code = 0 if checked.is_usable else DataError.exit_code
     if json:
-        write_json(findings_json(checked, code))
+        write_json(findings_json(checked, code) | redacted)
     else:
         show_findings(checked, config, out_file)
     return code

@@ -18,6 +18,8 @@ from honed.data.duplicate_groups import MergedGroups, merge_groups
 from honed.data.issue_table import Issue, IssueTable, shorten
 from honed.data.label_checks import label_spelling, small_classes, suspicious_labels
 from honed.data.near_duplicates import NearPair, near_pairs, normalise
+from honed.data.personal.find import mask
+from honed.data.personal_checks import personal_data
 from honed.data.text_checks import strange_characters
 from honed.data.token_checks import Tokenizer, token_checks
 
@@ -35,7 +37,8 @@ class CheckResult:
     summary : for machines and the report (JSON types): `counts` per check, `n_rows`, `n_groups`,
         `n_groups_before`, `largest_group` (rows), `texts_kept_apart` (duplicates in several groups),
         `conflicts` (texts with several labels), `class_counts`,
-        `truncation_frac` and `token_length` (quantiles; None without a tokenizer), `preview` of 3 rows.
+        `truncation_frac` and `token_length` (quantiles; None without a tokenizer), `preview` of 3 rows,
+        `personal_data` (`n_rows` and `n_places` of each kind).
     """
 
     dataset: Dataset
@@ -75,6 +78,8 @@ def structural_checks(
     if test_inputs is not None:
         issues += _contamination(dataset, texts, [normalise(text) for text in test_inputs])
     issues += [found for i in range(len(dataset)) for found in strange_characters(dataset, i)]
+    personal_issues, personal_summary = personal_data(dataset)
+    issues += personal_issues
     issues += label_spelling(dataset) + suspicious_labels(dataset) + small_classes(grouped, folds=folds)
     group_sizes = Counter(grouped.group.tolist())
     n_before = len(set(dataset.group.tolist()))
@@ -95,6 +100,7 @@ def structural_checks(
         "conflicts": sum(len(_labels(dataset, rows)) > 1 for rows in same.values()),
         "class_counts": {name: class_counts[j] for j, name in enumerate(dataset.label_names)},
         **token_summary,
+        **personal_summary,
     }
     return CheckResult(grouped, table, summary)
 
@@ -114,7 +120,7 @@ def _labels(dataset: Dataset, rows: Sequence[int]) -> list[str]:
 
 
 def _name(dataset: Dataset, i: int) -> str:
-    return f"{str(dataset.example_id[i])!r} (row {int(dataset.row[i]) + 1})"
+    return f"{mask(str(dataset.example_id[i]))!r} (row {int(dataset.row[i]) + 1})"
 
 
 def _label(dataset: Dataset, i: int) -> str:
@@ -149,8 +155,12 @@ def _kept_apart(dataset: Dataset, same: dict[str, list[int]], merged: MergedGrou
     issues = []
     for text, (one, other) in merged.kept_apart.items():
         for i in same[text]:
-            evidence = f"It has a (near) duplicate in another group; {one!r} and {other!r} stay apart, since merging"
-            evidence += " all such groups would leave too few for the folds: a fold may train on a text that it tests."
+            evidence = (
+                f"It has a (near) duplicate in another group; {mask(one)!r} and {mask(other)!r} stay apart, since"
+            )
+            evidence += (
+                " merging all such groups would leave too few for the folds: a fold may train on a text that it tests."
+            )
             issues.append(_row_issue(dataset, i, "split_duplicate", 0.3, "review", evidence))
     return issues
 
@@ -171,7 +181,7 @@ def _near_duplicates(
             differs = _label(dataset, i) != _label(dataset, o)
             evidence = f"{-negative:.0%} of the shingles as {_name(dataset, o)}"
             evidence += f", which is labelled {_label(dataset, o)}" if differs else ""
-            evidence += f": {shorten(str(dataset.inputs[o]), 100)}"
+            evidence += f": {shorten(mask(str(dataset.inputs[o])), 100)}"
             action = "review" if differs else "group"
             issues.append(_row_issue(dataset, i, "near_duplicate", 1 + negative, action, evidence))
     return issues

@@ -10,6 +10,7 @@ import numpy as np
 
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue, shorten
+from honed.data.personal.find import mask
 
 TRUNCATION_SHARE_IS_ISSUE = 0.05
 _BATCH = 1000
@@ -30,16 +31,14 @@ class Tokenizer:
 def token_checks(dataset: Dataset, tokenizer: Tokenizer) -> tuple[list[Issue], dict[str, Any]]:
     """`truncation` for each row that is cut, `truncation_share` for the table, and the part of the summary.
 
-    The preview shows the three rows with the smallest example ids: as read, and decoded from the kept tokens.
+    The preview shows the three rows with the smallest example ids: as read, and decoded from the kept tokens. Personal
+    data are masked in both.
     """
     shown = np.argsort(dataset.example_id, kind="stable")[:_N_PREVIEW].tolist()
+    masked = [mask(str(dataset.inputs[i])) for i in shown]
     preview = [
-        {
-            "example_id": str(dataset.example_id[i]),
-            "text": _cut(str(dataset.inputs[i])),
-            "decoded": "",
-        }
-        for i in shown
+        {"example_id": mask(str(dataset.example_id[i])), "text": _cut(text), "decoded": ""}
+        for i, text in zip(shown, masked, strict=True)
     ]
     if tokenizer.tokenize is None or not len(dataset):
         return [], {"truncation_frac": None, "token_length": None, "preview": preview}
@@ -50,7 +49,7 @@ def token_checks(dataset: Dataset, tokenizer: Tokenizer) -> tuple[list[Issue], d
         ]
     )
     if tokenizer.decode is not None:
-        for entry, ids in zip(preview, tokenizer.tokenize([dataset.inputs[i] for i in shown]), strict=True):
+        for entry, ids in zip(preview, tokenizer.tokenize(masked), strict=True):
             entry["decoded"] = _cut(tokenizer.decode(ids[: tokenizer.max_tokens]))
     summary: dict[str, Any] = {
         "truncation_frac": None,

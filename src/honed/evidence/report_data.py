@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from honed.data.personal.find import mask
 from honed.evidence import report_plots as plots
 from honed.evidence.report_fit import fold_temperatures
 from honed.evidence.report_format import NOT_RUN, bytes_text, count, excerpt, finite, percent, seconds
@@ -98,10 +99,11 @@ def mistakes_view(facts: RunFacts) -> dict[str, object]:
         probs = np.exp(scaled - scaled.max())
         probs /= probs.sum()
         text = None if facts.texts is None else facts.texts.get(example)
+        text = None if text is None else mask(text)
         short = "" if text is None else excerpt(text, EXCERPT_CHARACTERS)
         rows.append(
             {
-                "example_id": example,
+                "example_id": mask(example),
                 "fold": int(table.fold[i]),
                 "text": short,
                 "rest": excerpt(text, FULL_CHARACTERS) if text is not None and short != text else "",
@@ -140,7 +142,9 @@ def issues_view(facts: RunFacts) -> dict[str, object]:
         name = str(row["check"])
         actions.setdefault(name, Counter())[str(row.get("action") or "none")] += 1
         if len(examples.setdefault(name, [])) < N_EXAMPLES:
-            examples[name].append({"where": _place(row), "evidence": excerpt(str(row.get("evidence") or ""), 160)})
+            examples[name].append(
+                {"where": _place(row), "evidence": excerpt(mask(str(row.get("evidence") or "")), 160)}
+            )
     rows = [
         {
             "check": name.replace("_", " "),
@@ -164,7 +168,10 @@ def issues_view(facts: RunFacts) -> dict[str, object]:
             for key, value in (section(checks, "token_quantiles") or section(checks, "token_length")).items()
         ],
         "preview": [
-            {key: excerpt(str(item.get(key, "")), EXCERPT_CHARACTERS) for key in ("example_id", "text", "decoded")}
+            {
+                key: excerpt(mask(str(item.get(key, ""))), EXCERPT_CHARACTERS)
+                for key in ("example_id", "text", "decoded")
+            }
             for item in list(checks.get("preview") or [])[:N_EXAMPLES]
             if isinstance(item, Mapping)
         ],
@@ -174,7 +181,9 @@ def issues_view(facts: RunFacts) -> dict[str, object]:
 def _place(row: Json) -> str:
     """Where a finding is; row numbers are told from 1, as the evidence sentences do."""
     number = finite(row.get("row"))
-    return f"row {number + 1:.0f}" if number is not None and number >= 0 else str(row.get("example_id") or "table")
+    return (
+        f"row {number + 1:.0f}" if number is not None and number >= 0 else mask(str(row.get("example_id") or "table"))
+    )
 
 
 def _check_count(value: Any) -> int:

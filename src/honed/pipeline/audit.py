@@ -1,7 +1,7 @@
 """`honed audit`: what label noise would cost on these data, how much of it is found, and what cleaning wins back.
 
 Labels of the training sides are spoilt on purpose, in slots of one stack over one frozen base: clean folds, noisy
-folds, models that judge labels, cleaned folds. What is scored keeps its own labels; the locked holdout stays out of it.
+folds, models that judge labels, cleaned folds. What is scored keeps its own labels; the locked holdout stays shut.
 """
 
 from __future__ import annotations
@@ -121,56 +121,61 @@ class _Auditor:
     def __init__(self, bench: Bench, config: Config, options: AuditOptions) -> None:
         self.bench, self.config, self.options = bench, config, options
         self.part, self.plan, self.emitter = bench.context.part, bench.context.plan, bench.context.emitter
-        self.pairs: list[Pair] = fold_pairs(self.plan)
-        self._seeds: list[int] = []
+        self.pairs: list[Pair] = fold_pairs(self.plan) if options.modes else []
+        self.drawn = [(rate, draw) for rate in options.rates for draw in range(options.n_draws)]
+        self.n_arms = 1 + len(self.drawn) * (1 + len(options.modes))
 
     def run(self) -> tuple[list[Arm], list[Scenario]]:
         """Train everything, wave by wave: folds, pairs, cleaned folds."""
-        options, folds = self.options, range(self.plan.n_folds)
-        drawn = [(rate, draw) for rate in options.rates for draw in range(options.n_draws)]
-        n_arms = 1 + len(drawn) * (1 + len(options.modes))
-        fold_seeds = [slot_seed(self.config, fold) for fold in folds]
-        pair_seeds = [slot_seed(self.config, self.plan.n_folds + 1 + i) for i in range(len(self.pairs))]
-        self.bench.open_plain(self.config, fold_seeds * n_arms + pair_seeds * len(drawn))
-        first_pair = n_arms * len(fold_seeds)
+        n_folds, everything = self.plan.n_folds, np.ones(len(self.part))
+        fold_seeds = [slot_seed(self.config, fold) for fold in range(n_folds)]
+        pair_seeds = [slot_seed(self.config, n_folds + 1 + i) for i in range(len(self.pairs))]
+        self.bench.open_plain(self.config, fold_seeds * self.n_arms + pair_seeds * len(self.drawn))
         features = self._features()
+        labels = self._plant(features)
         with self.emitter.stage(
-            "noise", f"Planting {options.kind} noise: {', '.join(f'{r:.0%}' for r in options.rates)}"
+            "train", f"Training {1 + len(labels)} x {n_folds} folds, clean and spoilt, in one stack"
         ):
-            confusion = self._confusion(features) if options.kind == "confusion" else None
-            label = {
-                (rate, draw): plant_noise(
-                    self.part.label, rate, confusion, len(self.part.label_names), self.config.seed * 1000 + draw
-                )
-                for rate, draw in drawn
-            }
-        with self.emitter.stage(
-            "train", f"Training {1 + len(drawn)} x {len(folds)} folds, clean and spoilt, as one stack"
-        ):
-            everything = np.ones(len(self.part))
-            taught = [None, *(Targets(label[key], everything) for key in drawn)]
-            tables = self._train_folds([[own] * len(folds) for own in taught], 0)
-        arms = [Arm("clean", 0.0, 0, tables[0])]
-        arms += [Arm("noisy", *key, table) for key, table in zip(drawn, tables[1:], strict=True)]
-        opinions = self._pair_opinions([label[key] for key in drawn], first_pair)
-        scenarios, lessons = [], []
-        with self.emitter.stage("judge", "Judging labels"):
-            for key, noisy, own in zip(drawn, tables[1:], opinions, strict=True):
-                members = [
-                    own,
-                    *opinions_of_baselines(self.part, features, label[key], self.pairs, self.plan.seed).values(),
-                ]
+            taught = [None, *(Targets(label, everything) for label in labels)]
+            clean_table, *noisy = self._train_folds([[own] * n_folds for own in taught], 0)
+        scenarios = []
+        with self.emitter.stage("judge", "Judging the spoilt labels by the out-of-fold tables"):
+            for key, label, table in zip(self.drawn, labels, noisy, strict=True):
+                found = find_label_errors([_relabelled(table, label), *self._baselines(features, label)])
+                scenarios.append(Scenario(*key, label, found))
+        arms = [Arm("clean", 0.0, 0, clean_table)]
+        arms += [Arm("noisy", *key, table) for key, table in zip(self.drawn, noisy, strict=True)]
+        return [*arms, *self._cleaned_arms(features, labels)], scenarios
+
+    def _cleaned_arms(self, features: Features, labels: Sequence[Ints]) -> list[Arm]:
+        """The folds trained on spoilt labels that were cleaned as `honed fit --clean` would."""
+        if not self.options.modes:
+            return []
+        lessons = []
+        for label, own in zip(labels, self._opinions(labels), strict=True):
+            with self.emitter.stage("clean", "Cleaning, for each fold by models that never saw it"):
+                cheap = opinions_of_baselines(self.part, features, label, self.pairs, self.plan.seed)
+                members = [own, *cheap.values()]
                 judged = judge_for_each_fold(
-                    NestedOpinions(self.part.example_id, label[key], self.plan.fold, self.pairs, members)
+                    NestedOpinions(self.part.example_id, label, self.plan.fold, self.pairs, members)
                 )
-                for mode in options.modes:
-                    lessons.append([with_stop(clean(label[key], judged[k], mode), self.plan, k) for k in folds])
-                found = find_label_errors([_relabelled(noisy, label[key]), *self._baselines(features, label[key])])
-                scenarios.append(Scenario(*key, label[key], found))
-        with self.emitter.stage("retrain", f"Training {len(lessons)} x {len(folds)} cleaned folds as one stack"):
-            cleaned = iter(self._train_folds(lessons, 1 + len(drawn)))
-        arms += [Arm(mode, *key, next(cleaned)) for key in drawn for mode in options.modes]
-        return arms, scenarios
+            for mode in self.options.modes:
+                cleaned = [clean(label, judged[k], mode) for k in range(self.plan.n_folds)]
+                lessons.append([with_stop(own, self.plan, k) for k, own in enumerate(cleaned)])
+        n_folds = self.plan.n_folds
+        with self.emitter.stage("retrain", f"Training {len(lessons)} x {n_folds} cleaned folds as one stack"):
+            tables = iter(self._train_folds(lessons, 1 + len(labels)))
+        return [Arm(mode, *key, next(tables)) for key in self.drawn for mode in self.options.modes]
+
+    def _plant(self, features: Features) -> list[Ints]:
+        rates = ", ".join(f"{rate:.1%}" for rate in self.options.rates)
+        n_classes = len(self.part.label_names)
+        with self.emitter.stage("noise", f"Planting {self.options.kind} noise: {rates}"):
+            confusion = self._confusion(features) if self.options.kind == "confusion" else None
+            return [
+                plant_noise(self.part.label, rate, confusion, n_classes, self.config.seed * 1000 + draw)
+                for rate, draw in self.drawn
+            ]
 
     def _features(self) -> Features:
         with self.emitter.stage("features", "Features of the frozen base"):
@@ -215,13 +220,14 @@ class _Auditor:
             tables.append(self._table(logits))
         return tables
 
-    def _pair_opinions(self, labels: Sequence[Ints], first: int) -> list[list[Floats]]:
-        everything, n_pairs = np.ones(len(self.part)), len(self.pairs)
+    def _opinions(self, labels: Sequence[Ints]) -> list[list[Floats]]:
+        """Of the models that leave two folds out, for each of `labels`; their slots follow those of the arms."""
+        everything, n_pairs, first = np.ones(len(self.part)), len(self.pairs), self.n_arms * self.plan.n_folds
         plans = []
         for i, label in enumerate(labels):
             for plan in pair_plans(self.pairs, first + i * n_pairs, Targets(label, everything)):
                 plans.append(replace(plan, name=f"noise {i}, {plan.name}"))
-        with self.emitter.stage("clean", f"Training {len(plans)} models, each without two folds, to judge labels"):
+        with self.emitter.stage("opinions", f"Training {len(plans)} models, each without two folds, to judge labels"):
             loop = self.bench.plain_loop(self.config, 2)
             loop.train(loop.start(plans))
             return [

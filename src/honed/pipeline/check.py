@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from honed.bases import resolve
 from honed.config import Config
 from honed.data.folds import HOLDOUT
 from honed.data.issue_table import IssueTable
+from honed.data.personal.hit import Finder
+from honed.data.personal_checks import personal_data
 from honed.errors import BaseModelError, DataError, UsageError
-from honed.pipeline.prepare import make_plan, prepare
+from honed.pipeline.prepare import Prepared, make_plan, prepare
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,11 @@ class CheckedFile:
         return self.infeasible is None
 
 
-def check(config: Config, *, needs_base: bool) -> CheckedFile:
+def check(config: Config, *, needs_base: bool, finder: Finder | None = None) -> CheckedFile:
     """Check the data as `fit` would, without training.
 
     needs_base : whether a base that is not here is a fault; else the checks that need its tokenizer are left out.
+    finder : finds personal data in place of the patterns alone.
 
     Raises DataError if the file cannot be read as labelled rows at all, UsageError for flags that do not fit it.
     """
@@ -53,6 +56,8 @@ def check(config: Config, *, needs_base: bool) -> CheckedFile:
         base = None
         not_run.append(f"Token lengths and preview: not run, because {error.problem} {error.remedy}".strip())
     prepared = prepare(config, base)
+    if finder is not None:
+        prepared = _with_personal_data(prepared, finder)
     sizes: dict[int, int] | None = None
     infeasible = None
     try:
@@ -62,3 +67,12 @@ def check(config: Config, *, needs_base: bool) -> CheckedFile:
     except DataError as error:
         infeasible = error
     return CheckedFile(prepared.facts, prepared.issues, sizes, infeasible, tuple(not_run))
+
+
+def _with_personal_data(prepared: Prepared, finder: Finder) -> Prepared:
+    """The findings with those of `finder` in place of what the patterns alone found."""
+    found, summary = personal_data(prepared.dataset, finder)
+    rest = [issue for issue in prepared.issues.issues() if issue.check != "personal_data"]
+    issues = IssueTable.from_issues(rest + found)
+    checks = {**prepared.facts["checks"], **summary, "counts": issues.counts()}
+    return replace(prepared, issues=issues, facts={**prepared.facts, "checks": checks})

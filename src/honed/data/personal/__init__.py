@@ -1,0 +1,1 @@
+"""Personal data in texts: found by pattern, checksum and context, masked where shown, pseudonymised in copies."""
