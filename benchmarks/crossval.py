@@ -111,7 +111,7 @@ def peer(arguments: argparse.Namespace, test_fold: int = 0) -> dict[str, Any]:
     import transformers
     from peft import LoraConfig, get_peft_model
 
-    from honed.bases import load_sequence_classifier, load_tokenizer, resolve
+    from honed.bases import load_classifier, load_tokenizer, resolve
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -119,7 +119,7 @@ def peer(arguments: argparse.Namespace, test_fold: int = 0) -> dict[str, Any]:
     base = resolve("minilm")
     tokenizer = load_tokenizer(base)
     transformers.set_seed(test_fold)
-    model = load_sequence_classifier(base, len(names), names)
+    model = load_classifier(base, names)
     model.requires_grad_(True)
     lora = LoraConfig(task_type="SEQ_CLS", r=RANK, lora_alpha=ALPHA, target_modules=["query", "value"])
     model = get_peft_model(model, lora)

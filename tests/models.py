@@ -134,7 +134,7 @@ def make_stack(
     """A stack of one slot a seed over a tiny model, or over MiniLM."""
     import torch
 
-    from honed.tasks.heads import MeanHead, NativeHead
+    from honed.tasks.heads import LinearHead, NativeHead
 
     chosen = get_method(method)
     routing = Routing()
@@ -144,7 +144,7 @@ def make_stack(
     if head == "native":
         built = NativeHead(model, routing, len(seeds))
     else:
-        built = MeanHead(routing, len(seeds), N_CLASSES, model.config.hidden_size, getattr(torch, dtype))
+        built = LinearHead(routing, len(seeds), N_CLASSES, model.config.hidden_size, getattr(torch, dtype))
     return Stack(
         model, built, task, Adaptation(chosen, [chosen.options(**options)] * len(seeds), depth, seeds, recompute)
     )

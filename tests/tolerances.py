@@ -32,6 +32,9 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ),
     ("logits_same_weights", "float64"): Tolerance(1e-12, 1e-12, "as for float32, with 2**-53 in the place of 2**-24"),
     ("logits_same_weights", "bfloat16"): Tolerance(5e-2, 5e-2, "8 bits of mantissa through some ten layers"),
+    ("another_runtime", "float32"): Tolerance(
+        0.0, 1e-4, "twelve layers by another library's kernels; measured 2.3e-5 where values reach 8"
+    ),
     ("metric", "float64"): Tolerance(1e-12, 1e-12, "means over at most 1e5 rows in another order"),
     ("optimum", "float64"): Tolerance(1e-6, 1e-6, "two solvers stop at different points of one flat minimum"),
 }

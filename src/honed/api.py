@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from honed.app.progress import watching
 from honed.config import make_config
+from honed.data.image_files import checked_images
 from honed.data.text_lists import checked_texts
 from honed.pipeline import fit as fitting
 from honed.pipeline import reopen
@@ -27,6 +28,7 @@ class Settings(TypedDict, total=False):
     """Every setting of `honed fit`, under the name of its flag; `honed.config.Config` says what each means."""
 
     text: str | None
+    image: str | None
     label: str | None
     group: str | None
     id: str | None
@@ -40,6 +42,8 @@ class Settings(TypedDict, total=False):
     head: str
     depth: int | str
     max_tokens: int
+    image_size: int | Literal["auto"]
+    image_fit: str
     folds: int
     holdout_frac: float
     stop_frac: float
@@ -118,14 +122,15 @@ class Run:
 
         return read_labels(self.path).rows()
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """The class of each text."""
+    def predict(self, examples: Sequence[str]) -> list[str]:
+        """The class of each text, or of each image by its path."""
         names = self.label_names
-        return [names[j] for j in self.predict_proba(texts).argmax(axis=1)]
+        return [names[j] for j in self.predict_proba(examples).argmax(axis=1)]
 
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Calibrated probabilities (n, c), in the order of `label_names`."""
-        return self._specialist.probabilities(checked_texts(texts))
+    def predict_proba(self, examples: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities (n, c) of texts or paths of images, in the order of `label_names`."""
+        is_image = self._specialist.artifact.info.task == "image_classification"
+        return self._specialist.probabilities(checked_images(examples) if is_image else checked_texts(examples))
 
     def gate(self, require: Sequence[str] = ()) -> str:
         """Open the holdout if it is still shut, or again if there are further conditions; returns the verdict."""

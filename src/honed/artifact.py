@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ class ArtifactInfo:
     """What `honed.json` holds.
 
     base_* : the base the adapter was trained on; `base_sha256` must match at loading.
-    tokenizer_sha256 : of the tokenizer's vocabulary and rules.    temperature : divides the logits.
+    tokenizer_sha256 : of the tokenizer's vocabulary and rules, "" without one.    temperature : divides the logits.
+    reading : all that decides how an image becomes tensors; empty for texts, whose length is `max_tokens`.
     n_layers, depth : adapted are the top `depth` of `n_layers`.    head_modules : names of a native head's modules.
     """
 
@@ -51,6 +52,7 @@ class ArtifactInfo:
     dtype: str
     dataset_fingerprint: str
     head_modules: tuple[str, ...] = ()
+    reading: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -63,9 +65,11 @@ class Artifact:
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:
-    """Hash of everything that decides how a text becomes tokens."""
+    """Hash of everything that decides how a text becomes tokens; "" for a task without a tokenizer (None)."""
     import hashlib
 
+    if tokenizer is None:
+        return ""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     text = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     rules = json.loads(text) if backend is not None else text

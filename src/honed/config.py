@@ -23,9 +23,11 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     data: str = ""
-    """CSV, JSONL or Parquet file, or the name of a `datasets` dataset"""
+    """CSV, JSONL or Parquet file, a folder with metadata.csv, or the name of a `datasets` dataset"""
     text: str | None = None
     """column that holds the text (default: the obvious one)"""
+    image: str | None = None
+    """column that names image files (default: the obvious one, where no column is called like a text)"""
     label: str | None = None
     """column that holds the class (default: the obvious one)"""
     group: str | None = None
@@ -36,22 +38,27 @@ class Config(BaseModel):
     """joins columns to one text, e.g. '{title}\\n{body}'"""
     test_file: str | None = None
     """a test file of your own: rows that stand in both are reported"""
-    base: str = "minilm"
-    """base model: a name of `honed bases`, a local folder, or a hub id"""
+    base: str = "auto"
+    """base model: a name of `honed bases`, a local folder, or a hub id; auto: minilm, for images dinov2-small"""
     revision: str | None = None
     """branch, tag or commit of a hub base"""
-    task: Literal["text_classification"] = "text_classification"
-    """what the specialist does"""
+    task: Literal["auto", "text_classification", "image_classification"] = "auto"
+    """what the specialist does; auto goes by the columns"""
     method: str = "lora"
     """how the base is adapted"""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """options of the method"""
-    head: Literal["mean", "native"] = "mean"
-    """mean: linear layer on the mean of the last hidden state; native: the model class's own head"""
+    head: Literal["auto", "mean", "cls", "both", "native"] = "auto"
+    """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
+images); native: the model class's own head"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
     """texts are cut after this many tokens"""
+    image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto"] = "auto"
+    """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size"""
+    image_fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
+    """how an image becomes square: padded, stretched, or cut off"""
     folds: int = Field(5, ge=2, le=50)
     """folds of the cross-validation"""
     holdout_frac: float = Field(0.15, gt=0, lt=0.9)
@@ -108,9 +115,9 @@ class Config(BaseModel):
     out: str | None = None
     """the run folder (default: runs/NAME-N)"""
 
-    @field_validator("depth", mode="before")
+    @field_validator("depth", "image_size", mode="before")
     @classmethod
-    def _depth_from_text(cls, value: Any) -> Any:
+    def _number_from_text(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.strip().isdigit() else value
 
     @property

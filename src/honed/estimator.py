@@ -123,7 +123,9 @@ class HonedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # s
 
     def _config(self) -> Config:
         parameters = self.get_params(deep=False)
-        return make_config({**parameters, "method_options": parameters["method_options"] or {}})
+        return make_config(
+            {**parameters, "task": "text_classification", "method_options": parameters["method_options"] or {}}
+        )
 
     def _dataset(self, texts: list[str], labels: Sequence[Any], groups: Sequence[Any] | None) -> Dataset:
         from sklearn.utils.multiclass import check_classification_targets

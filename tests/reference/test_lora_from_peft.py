@@ -14,7 +14,7 @@ import torch
 import models as m
 from honed.errors import UsageError
 from honed.methods.base import PeftFiles, get_method
-from honed.tasks.heads import MeanHead, masked_mean
+from honed.tasks.heads import LinearHead, masked_mean
 from honed.training.stack import Adaptation, Stack
 
 LEAVES = {"bert": ["query", "value"], "llama": ["q_proj", "v_proj", "down_proj"], "gemma3": ["q_proj", "o_proj"]}
@@ -84,7 +84,7 @@ def test_slots_of_one_stack_may_differ_in_rank_and_scaling() -> None:
         from honed.routing import Routing
 
         base = m.make_stack(name, [0])
-        head = MeanHead(Routing(), len(own), m.N_CLASSES, m.HIDDEN_SIZE, torch.float64)
+        head = LinearHead(Routing(), len(own), m.N_CLASSES, m.HIDDEN_SIZE, torch.float64)
         return Stack(m.tiny_model(name), head, base.task, Adaptation(method, own, 2, seeds))
 
     together = m.train(stack_of(options, [0, 1]), None, examples, plans)

@@ -16,7 +16,7 @@ from honed.bases import ResolvedBase, load_tokenizer
 from honed.methods.base import PeftFiles, get_method
 from honed.routing import Routing
 from honed.serving.engine import load_specialist
-from honed.tasks.heads import MeanHead, NativeHead
+from honed.tasks.heads import LinearHead, NativeHead
 from honed.training.build import StackSpec, build_stack, encode
 from honed.training.loop import Examples, SlotPlan, predict
 from honed.training.stack import Adaptation, Stack
@@ -182,7 +182,7 @@ def test_in_an_encoder_peft_moves_the_words() -> None:
         PrefixTuningConfig(task_type=TaskType.FEATURE_EXTRACTION, num_virtual_tokens=6),
     ).eval()
     embeddings = theirs.get_prompt_embedding_to_save("default")
-    head = MeanHead(Routing(), 1, 3, 32, torch.float32)
+    head = LinearHead(Routing(), 1, 3, 32, torch.float32)
     ours = Stack(
         make_model(m.tiny_config("bert")), head, None, Adaptation(METHOD, [METHOD.options(tokens=6)], "all", [0])
     )

@@ -182,8 +182,8 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_folder_is_refused_with_the_file_inside(tmp_path: Path) -> None:
-    (tmp_path / "metadata.csv").write_text(GOOD)
-    with pytest.raises(UsageError, match=r"is a folder.*metadata\.csv"):
+    (tmp_path / "rows.csv").write_text(GOOD)
+    with pytest.raises(UsageError, match=r"is a folder.*rows\.csv"):
         read_table(str(tmp_path))
 
 

@@ -13,7 +13,7 @@ import pytest
 from honed import base_files, bases
 from honed.base_files import base_sha256, file_sha256, read_header, weight_files
 from honed.base_sources import NotHere
-from honed.bases import BASES, find_locally, load_backbone, load_sequence_classifier, load_tokenizer, resolve
+from honed.bases import BASES, find_locally, load_backbone, load_classifier, load_tokenizer, resolve
 from honed.errors import BaseModelError, UsageError
 
 needs_minilm = pytest.mark.skipif(
@@ -206,7 +206,7 @@ def test_the_classifier_is_seeded_and_named(copy: Path) -> None:
     base = resolve(str(copy))
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    one, same, other = (load_sequence_classifier(base, 2, ("no", "yes"), seed=seed) for seed in (1, 1, 2))
+    one, same, other = (load_classifier(base, ("no", "yes"), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert one.config.id2label == {0: "no", 1: "yes"} and one.config.label2id == {"no": 0, "yes": 1}
     assert torch.equal(one.classifier.weight, same.classifier.weight)
@@ -217,7 +217,7 @@ def test_the_classifier_is_seeded_and_named(copy: Path) -> None:
 def test_wrong_requests_are_refused(copy: Path) -> None:
     base = resolve(str(copy))
     with pytest.raises(UsageError, match="distinct names"):
-        load_sequence_classifier(base, 3, ("a", "b", "b"))
+        load_classifier(base, ("a", "b", "b"))
     with pytest.raises(UsageError, match="float8"):
         load_backbone(base, dtype="float8")
     with pytest.raises(BaseModelError, match="no usable tokenizer"):
@@ -296,5 +296,5 @@ def test_minilm_comes_whole_from_its_mirror() -> None:
 
 
 def test_loading_prints_nothing(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    load_sequence_classifier(resolve(str(copy)), 2, ("a", "b"))
+    load_classifier(resolve(str(copy)), ("a", "b"))
     assert capfd.readouterr() == ("", "")

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 
-from honed.data.near_duplicates import Components, jaccard, near_pairs, normalise, shingle_sets
+from honed.data.duplicate_groups import Components
+from honed.data.near_duplicates import near_pairs
+from honed.data.shingles import normalise
+
+
+def shingle_sets(text: str) -> list[frozenset[str]]:
+    """[words, characters] of a normalised text, as strings: what the hashed sets must amount to."""
+    words = re.findall(r"\w+", text)
+    joined = " ".join(words)
+    by_word = (" ".join(words[i : i + 3]) for i in range(len(words) - 2)) if len(words) >= 8 else ()
+    by_character = (joined[i : i + 5] for i in range(max(len(joined) - 4, 1))) if 0 < len(words) <= 12 else ()
+    return [frozenset(by_word), frozenset(by_character)]
+
+
+def jaccard(x: frozenset[str], y: frozenset[str]) -> float:
+    return len(x & y) / max(len(x | y), 1)
 
 
 def naive(texts: list[str], threshold: float) -> dict[frozenset[str], float]:
     """All pairs, compared one by one."""
-    sets = {text: shingle_sets(text) for text in texts}
+    sets = {text: shingle_sets(normalise(text)) for text in texts}
     pairs = {}
     for a, b in itertools.combinations(sorted(sets), 2):
         similarity = max(jaccard(x, y) for x, y in zip(sets[a], sets[b], strict=True))

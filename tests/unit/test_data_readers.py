@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from honed.data.csv_files import sniff_delimiter
 from honed.data.readers import read_table
-from honed.data.text_files import sniff_delimiter
 
 
 def read(tmp_path: Path, content: bytes | str, name: str = "a.csv") -> dict[str, list[str | None]]:

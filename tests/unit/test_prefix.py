@@ -18,7 +18,7 @@ from honed.methods.prefix import Prefix, PrefixOptions
 from honed.methods.prefix_attention import ATTRIBUTE, attend
 from honed.methods.slot_prefix import KeyShape, Learned, SlotPrefix
 from honed.routing import Routing, Segment
-from honed.tasks.heads import MeanHead
+from honed.tasks.heads import LinearHead
 from honed.training.loop import predict
 from honed.training.stack import Adaptation, Stack
 from tolerances import tolerance
@@ -170,7 +170,7 @@ def stack_of(name: str, own: list[dict[str, Any]], depth: int | str, seeds: list
     """A stack with one set of options a slot, and heads that say something."""
     method, stack = get_method("prefix"), m.make_stack(name, range(len(own)), depth=depth)
     options = [method.options(**values) for values in own]
-    head = MeanHead(Routing(), len(own), m.N_CLASSES, m.HIDDEN_SIZE, torch.float64)
+    head = LinearHead(Routing(), len(own), m.N_CLASSES, m.HIDDEN_SIZE, torch.float64)
     stack = Stack(
         m.tiny_model(name), head, stack.task, Adaptation(method, options, depth, seeds or list(range(len(own))))
     )
@@ -228,7 +228,7 @@ def test_over_eager_attention_it_is_the_same(name: str) -> None:
 
 def rebuilt(model: Any, depth: int | str = 2, **options: Any) -> Stack:
     """A prefix stack of one slot over a given text model, its head drawn."""
-    head = MeanHead(Routing(), 1, m.N_CLASSES, model.config.hidden_size, torch.float32)
+    head = LinearHead(Routing(), 1, m.N_CLASSES, model.config.hidden_size, torch.float32)
     with torch.no_grad():
         head.weight[0].copy_(normal(m.N_CLASSES, model.config.hidden_size))
     task, method = m.make_stack("bert", [0]).task, get_method("prefix")

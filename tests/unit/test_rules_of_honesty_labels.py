@@ -126,6 +126,8 @@ def test_a_stop_part_always_weighs_something(base: ResolvedBase, tmp_path: Path)
     assert with_stop(replace(nothing, weight=np.ones(len(plan))), plan, FOLD).weight.sum() == len(plan)
 
 
-def test_two_folds_leave_nobody_to_judge(base: ResolvedBase) -> None:
-    with pytest.raises(UsageError, match="at least 3 folds"):
-        check_cleaning(tr.tuning_config(base, clean="drop").model_copy(update={"folds": 2}))
+def test_two_folds_leave_nobody_to_judge_and_fifty_too_many(base: ResolvedBase) -> None:
+    config = tr.tuning_config(base, clean="drop")
+    for folds, said in ((2, "at least 3 folds"), (50, "1225 with --folds 50")):
+        with pytest.raises(UsageError, match=said):
+            check_cleaning(config.model_copy(update={"folds": folds}))

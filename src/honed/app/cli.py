@@ -40,7 +40,9 @@ def fit(
     given: dict[str, Any],
     data: Annotated[
         str | None,
-        typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset", show_default=False),
+        typer.Argument(
+            help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name", show_default=False
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; flags win over it", show_default=False)
@@ -100,7 +102,9 @@ def demo(
 
 def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     given: dict[str, Any],
-    data: Annotated[str, typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset")],
+    data: Annotated[
+        str, typer.Argument(help="CSV, JSONL or Parquet file, a folder with metadata.csv, or a `datasets` name")
+    ],
     out_file: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE.parquet", help="write every finding as a table", show_default=False),
@@ -119,14 +123,12 @@ def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     if out_file is not None and not out_file.absolute().parent.is_dir():
         raise OutputError(f"--out {out_file}: there is no folder {out_file.parent}.", remedy="Make it first.")
     config = resolve_config(given | {"data": data})
-    with watching(quiet=json):
+    with watching(quiet=json, command="check") as watcher:
         from honed.pipeline.check import check as run_check
 
         finder = choose_finder(presidio)
         redacted = redact_data(data, redact, redact_columns, finder, quiet=json)
-        checked = run_check(config, needs_base="base" in given, finder=finder)
-    if out_file is not None:
-        checked.issues.write(out_file)
+        checked = run_check(config, needs_base="base" in given, finder=finder, out=out_file, listeners=[watcher])
     code = 0 if checked.is_usable else DataError.exit_code
     if json:
         write_json(findings_json(checked, code) | redacted)
@@ -154,6 +156,9 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     template: Annotated[
         str | None, typer.Option("--template", help="joins columns to one text (default: as trained)")
     ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="column that names image files (default: as trained)")
+    ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", help="column with a unique id; '' makes ids of the content")
     ] = None,
@@ -172,7 +177,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 
         if output is not None:
             check_output(output, force=force)
-        roles = Roles(text=text, template=template, id=id_column)
+        roles = Roles(text=text, template=template, id=id_column, image=image)
         answers = predict_file(run, source, roles, device=device, emitter=Emitter((watcher,)))
     if output is not None:
         answers.write(output)

@@ -17,8 +17,11 @@ from honed.errors import ConfigError
 from honed.recipes.library import read_recipe
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Data": ("text", "label", "group", "id", "template", "test_file"),
-    "Model": ("base", "revision", "task", "method", "method_options", "parameters", "head", "depth", "max_tokens"),
+    "Data": ("text", "image", "label", "group", "id", "template", "test_file"),
+    "Model": (
+        "base", "revision", "task", "method", "method_options", "parameters", "head", "depth", "max_tokens",
+        "image_size", "image_fit",
+    ),
     "Training": (
         "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac",
         "clip_norm", "trials", "n_trials", "seed",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from honed.bases import Source
     from honed.config import Config
-    from honed.data.issue_table import IssueTable
+    from honed.data.issue_stream import IssueStream
     from honed.pipeline.check import CheckedFile
 
 _DONE = {
@@ -46,16 +46,17 @@ def findings_json(checked: CheckedFile, code: int) -> dict[str, Any]:
     }
 
 
-def _by_check(issues: IssueTable, n_examples: int) -> list[tuple[str, int, str, list[str]]]:
+def _by_check(issues: IssueStream, n_examples: int) -> list[tuple[str, int, str, list[str]]]:
     """(check, issues, what is done, evidence of the worst) of every check that found something."""
-    rows = []
-    for name in dict.fromkeys(issues.check[issues.is_issue].tolist()):
-        found = [issue for issue in issues.where(name).issues() if issue.is_issue]
-        worst = sorted(found, key=lambda issue: issue.score)[:n_examples]
-        actions = dict.fromkeys(issue.action for issue in found)
-        examples = [_with_row(issue.evidence, issue.row) for issue in worst]
-        rows.append((name, len(found), "; ".join(_DONE[action] for action in actions), examples))
-    return rows
+    return [
+        (
+            name,
+            found.n_issues,
+            "; ".join(_DONE[action] for action in found.actions),
+            [_with_row(issue.evidence, issue.row) for issue in found.worst[:n_examples]],
+        )
+        for name, found in issues.by_check.items()
+    ]
 
 
 def _with_row(evidence: str, row: int) -> str:
@@ -71,8 +72,8 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
     console, facts = out(), checked.facts
     roles = facts["roles"]
     console.print(Text(printable(facts["source"]), style="bold"))
-    text_role = f"template {roles['template']!r}" if roles["template"] else f"text {roles['text']!r}"
-    named = [text_role, *(f"{part} {roles[part]!r}" for part in ("label", "group", "id") if roles[part])]
+    parts = ("text", "template", "image", "label", "group", "id")
+    named = [f"{part} {roles[part]!r}" for part in parts if roles[part]]
     counts = facts["class_counts"]
     console.print(f"Rows     {facts['n_used']} usable of {facts['n_rows']}; {facts['n_groups']} groups", markup=False)
     console.print(f"Columns  {printable(', '.join(named))}", markup=False)
@@ -80,6 +81,10 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
     classes = ", ".join(f"{name} {counts[name]}" for name in shown)
     more = f", and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
     console.print(f"Classes  {len(counts)}: {printable(classes)}{more}", markup=False)
+    sizes = facts["checks"].get("image_sizes")
+    if sizes:
+        shown_sizes = ", ".join(f"{size['width']} x {size['height']} ({size['n']})" for size in sizes)
+        console.print(f"Images   {shown_sizes}; {', '.join(facts['checks']['image_modes'])}", markup=False)
     for note in facts["notes"]:
         console.print(f"Note     {printable(note)}", markup=False)
     rows = _by_check(checked.issues, 1)
@@ -100,7 +105,7 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
         held = checked.fold_sizes.get(-1, 0)
         console.print(f"Folds    {len(sizes)} of {min(sizes)} to {max(sizes)} rows, {held} rows locked as the holdout")
     if out_file is not None:
-        console.print(f"Table    {len(checked.issues)} findings in {out_file}", markup=False, soft_wrap=True)
+        console.print(f"Table    {checked.issues.n_findings} findings in {out_file}", markup=False, soft_wrap=True)
     if checked.infeasible is None:
         console.print(f"\nUsable.  Next: honed fit {printable(facts['source'])}", markup=False, style="bold green")
     else:

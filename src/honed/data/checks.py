@@ -6,22 +6,35 @@ flatters. Each finding is a row of `issues.parquet`.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from honed.data.dataset import Dataset
-from honed.data.duplicate_groups import MergedGroups, merge_groups
-from honed.data.issue_table import Issue, IssueTable, shorten
+from honed.data.dataset import Dataset, Rows
+from honed.data.duplicate_groups import NearPairStore, merge_groups
+from honed.data.duplicates import (
+    blocks,
+    conflicting_texts,
+    contamination,
+    exact_duplicates,
+    near_duplicates,
+    split_duplicates,
+)
+from honed.data.issue_table import Issue, IssueTable
 from honed.data.label_checks import label_spelling, small_classes, suspicious_labels
-from honed.data.near_duplicates import NearPair, near_pairs, normalise
-from honed.data.personal.find import mask
-from honed.data.personal_checks import personal_data
+from honed.data.near_duplicates import BestPartners, near_texts
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
+from honed.data.personal_checks import PersonalData
+from honed.data.set_join import Integers
+from honed.data.spill import GrowingArray
 from honed.data.text_checks import strange_characters
-from honed.data.token_checks import Tokenizer, token_checks
+from honed.data.text_index import TextIndex, name_keys
+from honed.data.token_checks import Tokenizer, TokenLengths
+from honed.events import Emitter
 
 _MANY_TEXTS_SHARE_A_GROUP = 0.2
 # The user's groups are not merged beyond a third of the size of a fold, so that the folds can still be balanced.
@@ -46,6 +59,33 @@ class CheckResult:
     summary: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class CheckSettings:
+    """How rows are checked.
+
+    folds, tokenizer : see `structural_checks`.        test_texts : the texts of a test file, in batches.
+    finder : finds personal data.
+    """
+
+    folds: int
+    tokenizer: Tokenizer
+    test_texts: Iterable[Sequence[str]] | None = None
+    finder: Finder = find_personal_batch
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """What `check_rows` learned of n rows.
+
+    bearer : (n,) for each row, a row after whose group its merged group is named.
+    group : (n,) the number of each row's merged group.        summary : as in `CheckResult`.
+    """
+
+    bearer: Integers
+    group: Integers
+    summary: dict[str, Any]
+
+
 def structural_checks(
     dataset: Dataset,
     *,
@@ -55,7 +95,7 @@ def structural_checks(
     max_tokens: int | None = None,
     test_inputs: Sequence[str] | None = None,
 ) -> CheckResult:
-    """Run every structural check on a text dataset.
+    """Run every structural check on a text dataset in memory: see `check_dataset`.
 
     folds : number of folds that are planned; a class needs one group for each and one for the holdout.
     tokenize : texts -> token ids, special tokens included and nothing cut off.
@@ -65,147 +105,98 @@ def structural_checks(
     Promises: `dataset` has the same rows; groups, findings and their evidence do not depend on the order of the rows
     (only the order of the findings does).
     """
-    texts = [normalise(text) for text in dataset.inputs]
-    same = _positions(dataset, texts)
-    pairs = near_pairs(texts)
-    near = [(texts[pair.i], texts[pair.j]) for pair in pairs]
-    limit = len(dataset) // (_MERGED_GROUPS_PER_PART * (folds + 1))
-    merged = merge_groups(dataset, same, near, max_group_rows=limit)
-    grouped = replace(dataset, group=merged.group)
-    issues = _duplicates(dataset, same)
-    issues += _near_duplicates(dataset, texts, same, pairs)
-    issues += _kept_apart(dataset, same, merged)
-    if test_inputs is not None:
-        issues += _contamination(dataset, texts, [normalise(text) for text in test_inputs])
-    issues += [found for i in range(len(dataset)) for found in strange_characters(dataset, i)]
-    personal_issues, personal_summary = personal_data(dataset)
-    issues += personal_issues
-    issues += label_spelling(dataset) + suspicious_labels(dataset) + small_classes(grouped, folds=folds)
-    group_sizes = Counter(grouped.group.tolist())
-    n_before = len(set(dataset.group.tolist()))
-    largest = max(group_sizes.values(), default=0)
-    if largest > max(1, _MANY_TEXTS_SHARE_A_GROUP * len(dataset)):
-        evidence = f"The largest group holds {largest} of {len(dataset)} rows, so the folds cannot have even sizes."
-        issues.append(Issue("large_group", 1 - largest / len(dataset), "review", evidence))
-    token_issues, token_summary = token_checks(dataset, Tokenizer(tokenize, decode, max_tokens))
-    table = IssueTable.from_issues(issues + token_issues)
-    class_counts = Counter(dataset.label[dataset.label >= 0].tolist())
+    tokenizer = Tokenizer(tokenize, decode, max_tokens)
+    return check_dataset(dataset, CheckSettings(folds, tokenizer, None if test_inputs is None else [test_inputs]))
+
+
+def check_dataset(dataset: Dataset, settings: CheckSettings) -> CheckResult:
+    """Run every structural check on rows in memory; `check_rows` does the same for rows on disk.
+
+    Promises: as `structural_checks`.
+    """
+    issues: list[Issue] = []
+    checked = check_rows(dataset, settings, issues.append, Emitter())
+    grouped = replace(dataset, group=dataset.group[checked.bearer])
+    return CheckResult(grouped, IssueTable.from_issues(issues), checked.summary)
+
+
+def check_rows(rows: Rows, settings: CheckSettings, tell: Callable[[Issue], None], emitter: Emitter) -> CheckedRows:
+    """Run every structural check; `tell` hears each finding as it is made.
+
+    Some 100 bytes a row are kept in memory, and at most `SPILL_BYTES` of each array beyond: see `spill`.
+    """
+    counts: Counter[str] = Counter()
+
+    def found(issues: Iterable[Issue]) -> None:
+        for issue in issues:
+            counts[issue.check] += issue.is_issue
+            tell(issue)
+
+    index, id_key, group_key = TextIndex(), GrowingArray(np.uint64), GrowingArray(np.uint64)
+    lengths, personal = TokenLengths(settings.tokenizer), PersonalData(settings.finder)
+    with emitter.stage("rows", "Looking at every row"):
+        for batch in rows.batches():
+            index.add(batch.inputs)
+            id_key.append(name_keys(batch.example_id.tolist()))
+            group_key.append(name_keys(batch.group.tolist()))
+            for i in range(len(batch)):
+                found(strange_characters(batch, i))
+            found(personal.add(batch))
+            found(lengths.add(batch))
+            emitter.emit("progress", "rows looked at", done=len(index), total=len(rows), unit="row")
+    with emitter.stage("near", "Comparing the texts"):
+        same = index.same(id_key.view())
+        best, near = BestPartners(len(same)), NearPairStore()
+        for pairs in near_texts(index, same):
+            near.append(pairs.i, pairs.j)
+            best.update(pairs.i, pairs.j, pairs.similarity)
+            best.update(pairs.j, pairs.i, pairs.similarity)
+        _, first_row, group = np.unique(group_key.view(), return_index=True, return_inverse=True)
+        limit = len(rows) // (_MERGED_GROUPS_PER_PART * (settings.folds + 1))
+        merged = merge_groups(group, same, near, max_group_rows=limit)
+        bearer = first_row[_name_bearers(rows, first_row, merged.component)]
+        merged_group = merged.component[group]
+    with emitter.stage("findings", "Writing down what was found"):
+        found(exact_duplicates(rows, same))
+        found(near_duplicates(rows, same, best))
+        found(split_duplicates(rows, same, merged, bearer))
+    if settings.test_texts is not None:
+        with emitter.stage("test_file", "Comparing with the test file"):
+            found(contamination(rows, index, settings.test_texts))
+    found(label_spelling(rows) + suspicious_labels(rows) + small_classes(rows, merged_group, folds=settings.folds))
+    largest = int(np.bincount(merged_group, minlength=1).max())
+    if largest > max(1, _MANY_TEXTS_SHARE_A_GROUP * len(rows)):
+        evidence = f"The largest group holds {largest} of {len(rows)} rows, so the folds cannot have even sizes."
+        found([Issue("large_group", 1 - largest / len(rows), "review", evidence)])
+    token_issues, token_summary = lengths.summary()
+    found(token_issues)
+    class_counts = np.bincount(rows.label[rows.label >= 0], minlength=len(rows.label_names))
     summary = {
-        "counts": table.counts(),
-        "n_rows": len(dataset),
-        "n_groups": len(group_sizes),
-        "n_groups_before": n_before,
+        "counts": dict(sorted((name, n) for name, n in counts.items() if n)),
+        "n_rows": len(rows),
+        "n_groups": len(np.unique(merged.component)),
+        "n_groups_before": len(first_row),
         "largest_group": largest,
         "texts_kept_apart": len(merged.kept_apart),
-        "conflicts": sum(len(_labels(dataset, rows)) > 1 for rows in same.values()),
-        "class_counts": {name: class_counts[j] for j, name in enumerate(dataset.label_names)},
+        "conflicts": int(conflicting_texts(rows, same).sum()),
+        "class_counts": dict(zip(rows.label_names, class_counts.tolist(), strict=True)),
         **token_summary,
-        **personal_summary,
+        **personal.summary(),
     }
-    return CheckResult(grouped, table, summary)
+    return CheckedRows(bearer[group], merged_group, summary)
 
 
-def _positions(dataset: Dataset, texts: Sequence[str]) -> dict[str, list[int]]:
-    """Normalised text -> its positions, in the order of their example ids; empty texts are no duplicates."""
-    same: defaultdict[str, list[int]] = defaultdict(list)
-    for i in np.argsort(dataset.example_id, kind="stable").tolist():
-        if texts[i]:
-            same[texts[i]].append(i)
-    return dict(same)
+def _name_bearers(rows: Rows, first_row: Integers, component: Integers) -> Integers:
+    """(G,) for each group the group whose name its component bears: the smallest of all.
 
-
-def _labels(dataset: Dataset, rows: Sequence[int]) -> list[str]:
-    """The distinct labels of the rows, sorted."""
-    return sorted({dataset.label_names[dataset.label[i]] for i in rows if dataset.label[i] >= 0})
-
-
-def _name(dataset: Dataset, i: int) -> str:
-    return f"{mask(str(dataset.example_id[i]))!r} (row {int(dataset.row[i]) + 1})"
-
-
-def _label(dataset: Dataset, i: int) -> str:
-    return repr(dataset.label_names[dataset.label[i]]) if dataset.label[i] >= 0 else "no label"
-
-
-def _row_issue(dataset: Dataset, i: int, check: str, score: float, action: Any, evidence: str) -> Issue:
-    return Issue(check, score, action, evidence, str(dataset.example_id[i]), int(dataset.row[i]))
-
-
-def _duplicates(dataset: Dataset, same: dict[str, list[int]]) -> list[Issue]:
-    """`exact_duplicate` for each row that repeats another one, `conflicting_label` where the labels differ."""
-    issues = []
-    for rows in same.values():
-        if len(rows) < 2:
-            continue
-        counts = Counter(_label(dataset, i) for i in rows if dataset.label[i] >= 0)
-        for i in rows:
-            other = rows[1] if i == rows[0] else rows[0]
-            if len(counts) > 1:
-                listed = ", ".join(f"{label} x{n}" for label, n in sorted(counts.items()))
-                evidence = f"One text, {len(counts)} labels ({listed}); see {_name(dataset, other)}."
-                score = 1 - 1 / max(counts.values()) if counts[_label(dataset, i)] == max(counts.values()) else 0.0
-                issues.append(_row_issue(dataset, i, "conflicting_label", score, "review", evidence))
-            evidence = f"Same text as {_name(dataset, other)}, {len(rows)} times in all, but for case and blanks."
-            issues.append(_row_issue(dataset, i, "exact_duplicate", 0.0, "group", evidence))
-    return issues
-
-
-def _kept_apart(dataset: Dataset, same: dict[str, list[int]], merged: MergedGroups) -> list[Issue]:
-    """`split_duplicate` for each row with a duplicate in another group that was not merged with its own."""
-    issues = []
-    for text, (one, other) in merged.kept_apart.items():
-        for i in same[text]:
-            evidence = (
-                f"It has a (near) duplicate in another group; {mask(one)!r} and {mask(other)!r} stay apart, since"
-            )
-            evidence += (
-                " merging all such groups would leave too few for the folds: a fold may train on a text that it tests."
-            )
-            issues.append(_row_issue(dataset, i, "split_duplicate", 0.3, "review", evidence))
-    return issues
-
-
-def _near_duplicates(
-    dataset: Dataset, texts: Sequence[str], same: dict[str, list[int]], pairs: Sequence[NearPair]
-) -> list[Issue]:
-    """`near_duplicate` for each row whose text is nearly another's, with its most similar partner."""
-    partner: dict[str, tuple[float, str]] = {}
-    for pair in pairs:
-        for mine, other in ((texts[pair.i], texts[pair.j]), (texts[pair.j], texts[pair.i])):
-            known = partner.get(mine)
-            partner[mine] = min(known or (1.0, other), (-pair.similarity, other))
-    issues = []
-    for mine, (negative, other) in partner.items():
-        o = same[other][0]
-        for i in same[mine]:
-            differs = _label(dataset, i) != _label(dataset, o)
-            evidence = f"{-negative:.0%} of the shingles as {_name(dataset, o)}"
-            evidence += f", which is labelled {_label(dataset, o)}" if differs else ""
-            evidence += f": {shorten(mask(str(dataset.inputs[o])), 100)}"
-            action = "review" if differs else "group"
-            issues.append(_row_issue(dataset, i, "near_duplicate", 1 + negative, action, evidence))
-    return issues
-
-
-def _contamination(dataset: Dataset, texts: Sequence[str], test_texts: Sequence[str]) -> list[Issue]:
-    """`test_contamination` for each row that stands, exactly or nearly, in the test file too."""
-    test_row: dict[str, int] = {}
-    for j, text in enumerate(test_texts):
-        test_row.setdefault(text, j)
-    found: dict[str, tuple[float, int]] = {text: (1.0, test_row[text]) for text in texts if text and text in test_row}
-    ours = set(texts)
-    # Near pairs are sought among all texts at once, each once; a pair counts where one side is ours and one is theirs.
-    both = sorted(ours | set(test_row))
-    for pair in near_pairs(both):
-        for mine, other in ((both[pair.i], both[pair.j]), (both[pair.j], both[pair.i])):
-            if mine in ours and other in test_row and found.get(mine, (0.0, 0))[0] < pair.similarity:
-                found[mine] = (pair.similarity, test_row[other])
-    issues = []
-    for i, text in enumerate(texts):
-        if text in found:
-            similarity, j = found[text]
-            evidence = (
-                f"Stands in the test file too (row {j + 1}, similarity {similarity:.2f}): its score will flatter."
-            )
-            issues.append(_row_issue(dataset, i, "test_contamination", 1 - similarity, "review", evidence))
-    return issues
+    first_row : (G,) a row of each group.        component : (G,).
+    """
+    size = np.bincount(component, minlength=len(component))
+    smallest: dict[int, tuple[str, int]] = {}
+    for block in blocks(np.flatnonzero(size[component] > 1)):
+        names = rows.take(first_row[block]).group.tolist()
+        for group, own, name in zip(block.tolist(), component[block].tolist(), names, strict=True):
+            smallest[own] = min(smallest.get(own, (name, group)), (name, group))
+    bearer = component.copy()
+    bearer[list(smallest)] = [group for _, group in smallest.values()]
+    return bearer[component]

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from honed.data.dataset import Dataset
+from honed.data.dataset import Dataset, Rows
 from honed.data.group_assignment import assign_groups
+from honed.data.label_checks import groups_per_class
 from honed.data.tables import write_parquet
 from honed.errors import DataError, RunFolderError, UsageError
 
@@ -143,11 +144,9 @@ def plan_folds(
     Raises UsageError for parameters out of range, and DataError, naming all of them, if classes have fewer groups
     than folds and holdout need.
     """
-    _check_parameters(folds, holdout_frac, stop_frac)
-    n_parts = folds + (holdout_frac > 0)
-    _check_sizes(dataset, folds, n_parts)
-    fractions = [(1 - holdout_frac) / folds] * folds + ([holdout_frac] if holdout_frac > 0 else [])
     group_names, group_index = np.unique(dataset.group, return_inverse=True)
+    check_parts(dataset, group_index, folds=folds, holdout_frac=holdout_frac, stop_frac=stop_frac)
+    fractions = [(1 - holdout_frac) / folds] * folds + ([holdout_frac] if holdout_frac > 0 else [])
     counts: list[Counter[int]] = [Counter() for _ in group_names]
     for g, label in zip(group_index.tolist(), dataset.label.tolist(), strict=True):
         counts[g][label] += 1
@@ -209,6 +208,12 @@ def _assign_stop(
                 group_stop[learns] = NEVER_STOP
 
 
+def check_parts(rows: Rows, group: npt.NDArray[np.int64], *, folds: int, holdout_frac: float, stop_frac: float) -> None:
+    """Raise what `plan_folds` would raise, without making the folds. group : (n,) numbers of the rows' groups."""
+    _check_parameters(folds, holdout_frac, stop_frac)
+    _check_sizes(rows, group, folds, folds + (holdout_frac > 0))
+
+
 def _check_parameters(folds: int, holdout_frac: float, stop_frac: float) -> None:
     for flag, value, low, high, valid in (
         ("--folds", folds, 2, 100, 2 <= folds <= 100),
@@ -222,14 +227,12 @@ def _check_parameters(folds: int, holdout_frac: float, stop_frac: float) -> None
             )
 
 
-def _check_sizes(dataset: Dataset, folds: int, n_parts: int) -> None:
+def _check_sizes(dataset: Rows, group: npt.NDArray[np.int64], folds: int, n_parts: int) -> None:
     """Raise DataError if any class, or the whole table, has fewer groups than parts."""
-    groups: defaultdict[int, set[str]] = defaultdict(set)
-    for label, group in zip(dataset.label.tolist(), dataset.group.tolist(), strict=True):
-        groups[label].add(group)
+    groups = groups_per_class(dataset.label, group, len(dataset.label_names)).tolist()
     rows = Counter(dataset.label.tolist())
     holdout = " and the holdout" if n_parts > folds else ""
-    n_groups = len(set(dataset.group.tolist()))
+    n_groups = len(np.unique(group))
     if n_groups < n_parts:
         raise DataError(
             f"The {len(dataset)} rows form {n_groups} group{'s' * (n_groups != 1)}, but folds={folds}{holdout} need at"
@@ -237,7 +240,7 @@ def _check_sizes(dataset: Dataset, folds: int, n_parts: int) -> None:
             cause="Rows of one group (the --group column, and texts that are nearly the same) are never split.",
             remedy="Use fewer --folds, add rows of other groups, or name another column with --group.",
         )
-    small = sorted((len(groups[j]), name) for j, name in enumerate(dataset.label_names) if 0 < len(groups[j]) < n_parts)
+    small = sorted((groups[j], name) for j, name in enumerate(dataset.label_names) if 0 < groups[j] < n_parts)
     if not small:
         return
 

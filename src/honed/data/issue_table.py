@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,12 @@ import numpy.typing as npt
 from honed.data.tables import write_parquet
 from honed.errors import RunFolderError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Action = Literal["drop", "group", "review", "none"]
 ACTIONS = ("drop", "group", "review", "none")
-_MAX_EVIDENCE = 240
+MAX_EVIDENCE = 240
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class IssueTable:
             score=np.array([r.score for r in rows], dtype=np.float64),
             is_issue=np.array([r.is_issue for r in rows], dtype=np.bool_),
             action=np.array([r.action for r in rows], dtype=np.str_),
-            evidence=np.array([shorten(r.evidence, _MAX_EVIDENCE) for r in rows], dtype=np.str_),
+            evidence=np.array([shorten(r.evidence, MAX_EVIDENCE) for r in rows], dtype=np.str_),
         )
 
     @staticmethod
@@ -97,11 +100,11 @@ class IssueTable:
         """How many issues each check found (rows that are no issue do not count), by name."""
         return dict(sorted(Counter(self.check[self.is_issue].tolist()).items()))
 
-    def write(self, path: Path) -> None:
-        """Write the table as Parquet; an interrupted write leaves no half file under this name."""
+    def arrow(self) -> pa.Table:
+        """The table as it is written."""
         import pyarrow as pa
 
-        table = pa.table(
+        return pa.table(
             {
                 "example_id": pa.array(self.example_id.tolist(), pa.string()),
                 "row": self.row,
@@ -112,7 +115,10 @@ class IssueTable:
                 "evidence": pa.array(self.evidence.tolist(), pa.string()),
             }
         )
-        write_parquet(table, path)
+
+    def write(self, path: Path) -> None:
+        """Write the table as Parquet; an interrupted write leaves no half file under this name."""
+        write_parquet(self.arrow(), path)
 
     @staticmethod
     def read(path: Path) -> IssueTable:

@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue
-from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import KINDS, Finder, Hit
 
 
-def personal_data(dataset: Dataset, finder: Finder = find_personal_batch) -> tuple[list[Issue], dict[str, Any]]:
-    """One issue for each row and kind, and the part of the summary: rows and places of each kind.
+class PersonalData:
+    """Gathers the personal data of all rows, some rows at a time."""
 
-    The score is 1 minus the belief in the surest hit; what was found is never repeated.
-    """
-    found: dict[tuple[int, str], list[Hit]] = {}
-    for i, hit in finder([str(text) for text in dataset.inputs]):
-        found.setdefault((i, hit.kind), []).append(hit)
-    issues = [
-        Issue(
-            "personal_data",
-            1 - max(hit.score for hit in hits),
-            "review",
-            _evidence(kind, hits),
-            str(dataset.example_id[i]),
-            int(dataset.row[i]),
-        )
-        for (i, kind), hits in found.items()
-    ]
-    n_rows = Counter(kind for _, kind in found)
-    n_places = Counter({kind: sum(len(hits) for (_, other), hits in found.items() if other == kind) for kind in n_rows})
-    return issues, {
-        "personal_data": {
-            kind: {"n_rows": n_rows[kind], "n_places": n_places[kind]} for kind in KINDS if kind in n_rows
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._n_rows: Counter[str] = Counter()
+        self._n_places: Counter[str] = Counter()
+
+    def add(self, rows: Dataset) -> Iterator[Issue]:
+        """`personal_data` for each row and kind; the score is 1 minus the belief in the surest hit.
+
+        What was found is never repeated.
+        """
+        found: dict[tuple[int, str], list[Hit]] = {}
+        for i, hit in self._finder([str(text) for text in rows.inputs]):
+            found.setdefault((i, hit.kind), []).append(hit)
+        for (i, kind), hits in found.items():
+            self._n_rows[kind] += 1
+            self._n_places[kind] += len(hits)
+            score = 1 - max(hit.score for hit in hits)
+            example_id, row = str(rows.example_id[i]), int(rows.row[i])
+            yield Issue("personal_data", score, "review", _evidence(kind, hits), example_id, row)
+
+    def summary(self) -> dict[str, Any]:
+        """The part of the summary: rows and places of each kind."""
+        return {
+            "personal_data": {
+                kind: {"n_rows": self._n_rows[kind], "n_places": self._n_places[kind]}
+                for kind in KINDS
+                if kind in self._n_rows
+            }
         }
-    }
 
 
 def _evidence(kind: str, hits: list[Hit]) -> str:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from honed.data.text_files import empty_file, read_csv, read_json, refuse_repeated_columns
+from honed.data.csv_files import csv_batches
+from honed.data.json_files import json_batches
+from honed.data.table_stream import BATCH_BYTES, BATCH_ROWS, Batch, TableStream, stream_of
+from honed.data.text_files import empty_file, look_through, refuse_repeated_columns
 from honed.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FOLDER_KEY = b"honed.folder"  # of a table's schema: where relative file names in its cells begin
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _READABLE = "honed reads .csv, .tsv, .jsonl, .json and .parquet files."
 
@@ -43,18 +52,38 @@ _MARKED_NAME = re.compile(r"datasets:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split
 
 
 def read_table(source: str) -> pa.Table:
-    """Read a table.
+    """Read a table as a whole: see `open_table`; it knows its folder (`folder_of`)."""
+    stream = open_table(source)
+    table = stream.read()
+    if stream.folder is None:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), FOLDER_KEY: os.fsencode(stream.folder)})
 
-    source : path of a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file, or a `datasets` name: `org/name`,
-        `org/name:split`, `datasets:name`, `datasets:name:split` (split defaults to `train`). A file always wins.
 
-    CSV and JSON columns come as strings; see `text_files`. No code of a dataset and no pickle is ever run.
+def folder_of(table: pa.Table) -> Path:
+    """The folder in which relative file names of the table begin: the file's own, else where the program runs."""
+    stored = (table.schema.metadata or {}).get(FOLDER_KEY)
+    return Path(os.fsdecode(stored)) if stored else Path.cwd()
+
+
+def open_table(source: str) -> TableStream:
+    """Open a table, to be read in batches.
+
+    source : path of a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file, a folder with such a file called `metadata`,
+        or a `datasets` name: `org/name`, `org/name:split`, `datasets:name`, `datasets:name:split` (split defaults to
+        `train`). A file always wins.
+
+    CSV and JSON columns come as strings; see `csv_files` and `json_files`. No code of a dataset and no pickle is
+    ever run.
 
     Raises UsageError if there is no such file (with the most similar neighbour), and DataError if the content
-    cannot be read as a table.
+    cannot be read as a table; what is wrong with a single row is found when it is read.
     """
     path = Path(source).expanduser()
     if path.is_dir():
+        metadata = [path / f"metadata{suffix}" for suffix in SUFFIXES if (path / f"metadata{suffix}").is_file()]
+        if len(metadata) == 1:
+            return _open_file(metadata[0])
         inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         raise UsageError(
             f"{source} is a folder, where a file is needed.",
@@ -64,32 +93,37 @@ def read_table(source: str) -> pa.Table:
     if not path.exists():
         dataset = _MARKED_NAME.fullmatch(source) or _hub_name(source, path)
         if dataset:
-            return _read_hub(dataset["name"], dataset["split"] or "train")
+            return stream_of(_read_hub(dataset["name"], dataset["split"] or "train"), source)
         raise _missing(source, path)
-    return _read_file(path)
+    return _open_file(path)
 
 
-def _read_file(path: Path) -> pa.Table:
+def _open_file(path: Path) -> TableStream:
+    return replace(_open_content(path), folder=path.absolute().parent)
+
+
+def _open_content(path: Path) -> TableStream:
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
             start = file.read(8)
-            data = b"" if start.startswith(b"PAR1") else start + file.read()
+        real = next((found for magic, found in _MAGIC.items() if start.startswith(magic)), None)
+        if suffix in _REFUSED_SUFFIXES or real:
+            what, remedy = _REFUSED_SUFFIXES[suffix if suffix in _REFUSED_SUFFIXES else str(real)]
+            named = "" if suffix in _REFUSED_SUFFIXES else f", whatever its name ends with ({suffix or 'nothing'})"
+            raise DataError(f"{path} is {what}{named}.", cause=_READABLE, remedy=remedy)
+        if start.startswith(b"PAR1") or suffix == ".parquet":
+            return _open_parquet(path, is_empty=not start)
+        if suffix in (".jsonl", ".ndjson", ".json"):
+            text = look_through(path)
+            return TableStream(str(path), text.n_bytes, partial(json_batches, text), has_fixed_columns=False)
+        if suffix in (".csv", ".tsv"):
+            text = look_through(path)
+            return TableStream(str(path), text.n_bytes, partial(csv_batches, text))
     except OSError as error:
         raise DataError(
             f"{path} cannot be read.", cause=str(error), remedy="Check its permissions, or copy it somewhere readable."
         ) from error
-    real = next((found for magic, found in _MAGIC.items() if start.startswith(magic)), None)
-    if suffix in _REFUSED_SUFFIXES or real:
-        what, remedy = _REFUSED_SUFFIXES[suffix if suffix in _REFUSED_SUFFIXES else str(real)]
-        named = "" if suffix in _REFUSED_SUFFIXES else f", whatever its name ends with ({suffix or 'nothing'})"
-        raise DataError(f"{path} is {what}{named}.", cause=_READABLE, remedy=remedy)
-    if start.startswith(b"PAR1") or suffix == ".parquet":
-        return _read_parquet(path, is_empty=not start)
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        return read_json(path, data)
-    if suffix in (".csv", ".tsv"):
-        return read_csv(path, data)
     raise DataError(
         f"{path}: files that end with {suffix or 'no suffix'} are not read.",
         cause=_READABLE,
@@ -97,27 +131,48 @@ def _read_file(path: Path) -> pa.Table:
     )
 
 
-def _read_parquet(path: Path, *, is_empty: bool) -> pa.Table:
-    import pyarrow as pa
+def _open_parquet(path: Path, *, is_empty: bool) -> TableStream:
     import pyarrow.parquet as pq
 
     if is_empty:
         raise empty_file(path, "is empty")
-    try:
+    with _parquet_faults(path), pq.ParquetFile(path) as file:
+        names: list[str] = file.schema_arrow.names
+        n_rows: int = file.metadata.num_rows
+        n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+    refuse_repeated_columns(names, path)
+    names = [name for name in names if not name.startswith("__index_level_")]
+    if not names or not n_rows:
+        raise empty_file(path, f"has {len(names)} columns but {n_rows} rows")
+
+    def walk(columns: Sequence[str] | None) -> Iterator[Batch]:
+        import pyarrow as pa
+
         # ParquetFile, not read_table: the latter treats a path like `a=b/x.parquet` as a partition and adds columns.
-        table = pq.ParquetFile(path).read()
-        table.validate(full=True)
+        # Without pre-buffering, a row group of any size is read in pieces.
+        with _parquet_faults(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            done = 0
+            rows = max(1, min(BATCH_ROWS, BATCH_BYTES * n_rows // max(n_bytes, 1)))
+            for part in file.iter_batches(rows, columns=names if columns is None else list(columns)):
+                part.validate(full=True)
+                done += part.num_rows
+                yield Batch(pa.Table.from_batches([part]), n_bytes * done // n_rows)
+
+    return TableStream(str(path), n_bytes, walk)
+
+
+@contextmanager
+def _parquet_faults(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(
             f"{path} cannot be read as Parquet.",
             cause=f"It is damaged, cut off or another format: {str(error).splitlines()[0]}",
             remedy="Write it again, or copy it again and compare the sizes.",
         ) from error
-    refuse_repeated_columns(table.column_names, path)
-    table = table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
-    if not table.num_columns or not table.num_rows:
-        raise empty_file(path, f"has {table.num_columns} columns but {table.num_rows} rows")
-    return table
 
 
 def _hub_name(source: str, path: Path) -> re.Match[str] | None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.data.cells import cell_text
+from honed.data.csv_files import sniff_delimiter
 from honed.data.issue_table import shorten
 from honed.data.personal.columns import kind_of_column
 from honed.data.personal.hit import Finder
 from honed.data.personal.pseudonyms import Pseudonyms
-from honed.data.text_files import sniff_delimiter
 from honed.errors import DataError, OutputError, UsageError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from honed.data.cells import column_text
+from honed.data.images import SUFFIXES
 from honed.data.template import Template, parse_template
-from honed.errors import UsageError
+from honed.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,7 @@ OBVIOUS_TEXT = (
     "input",
     "snippet",
 )
+OBVIOUS_IMAGE = ("image", "file_name", "filename", "image_path", "image_file", "file_path", "filepath", "file", "path")
 OBVIOUS_LABEL = ("label", "labels", "class", "category", "target", "intent", "y", "label_text", "label_name", "tag")
 OBVIOUS_GROUP = ("group", "groups", "group_id")
 PROBABLE_GROUP = (
@@ -55,6 +57,7 @@ PROBABLE_GROUP = (
 )
 OBVIOUS_ID = ("id", "example_id", "uid", "guid")
 _LONG_TEXT_CHARS = 20
+_IMAGE_NAMES_FRAC = 0.5
 _GUESS_ROWS = 1000
 
 
@@ -62,8 +65,8 @@ _GUESS_ROWS = 1000
 class Roles:
     """The columns that play a part.
 
-    None asks for the obvious column; "" (for `group` and `id`) says that there is none. `text` and `template`
-    exclude each other. In a resolved `Roles`, None means that no column plays the part.
+    None asks for the obvious column; "" (for `group` and `id`) says that there is none. `text`, `template` and `image`
+    (file names) exclude each other. In a resolved `Roles`, None means that no column plays the part.
     """
 
     text: str | None = None
@@ -71,6 +74,7 @@ class Roles:
     group: str | None = None
     id: str | None = None
     template: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,31 +91,39 @@ def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> Reso
 
     With `require_label=False` (prediction) a label or group column that is named but absent is no fault.
 
+    Without a named text, template or image, a column of image files is taken where no column is called like a text.
+
     Raises UsageError if a named column is absent ("did you mean"), if there is no obvious text or label column, or
     if one column would play two parts.
     """
     names: list[str] = table.column_names
     notices: list[str] = []
-    if roles.text and roles.template:
+    inputs = {"--text": roles.text, "--template": roles.template, "--image": roles.image}
+    given = [f"{name} {value!r}" for name, value in inputs.items() if value]
+    if len(given) > 1:
         raise UsageError(
-            f"--text {roles.text} and --template {roles.template!r} were both given.",
-            cause="The template already says what the text is.",
+            f"{' and '.join(given)} were both given.",
+            cause="Each of them says what the model reads.",
             remedy="Choose one.",
         )
     template = parse_template(roles.template, names) if roles.template else None
     optional = not require_label
     label = _named(names, roles.label, "--label", optional=optional) or (
-        None if roles.label else _obvious(names, OBVIOUS_LABEL, {roles.text, roles.group, roles.id})
+        None if roles.label else _obvious(names, OBVIOUS_LABEL, {roles.text, roles.image, roles.group, roles.id})
     )
     identifier = _named(names, roles.id, "--id") or (
-        _obvious(names, OBVIOUS_ID, {roles.text, label, roles.group}) if roles.id is None else None
+        _obvious(names, OBVIOUS_ID, {roles.text, roles.image, label, roles.group}) if roles.id is None else None
     )
     group = _named(names, roles.group, "--group", optional=optional)
-    text = None
-    if template is None:
-        text = _named(names, roles.text, "--text") or _find_text(table, {label, identifier, group}, notices)
+    text, image = None, _named(names, roles.image, "--image")
+    if template is None and image is None:
+        taken = {label, identifier, group}
+        text = _named(names, roles.text, "--text")
+        image = None if text else _find_image(table, taken, notices)
+        if image is None:
+            text = text or _find_text(table, taken, notices)
     if roles.group is None:
-        taken = {text, label, identifier, *(template.columns if template else ())}
+        taken = {text, image, label, identifier, *(template.columns if template else ())}
         group = _obvious(names, OBVIOUS_GROUP, taken)
         if group is None and (group := _obvious(names, PROBABLE_GROUP, taken)):
             notices.append(
@@ -124,18 +136,19 @@ def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> Reso
             cause=f"The columns are {', '.join(names)}. If these are data, the file lacks its header line.",
             remedy="Say which column holds the class with --label NAME.",
         )
-    if label is not None and label == text:
+    if label is not None and label in (text, image):
+        what = "text" if label == text else "image"
         raise UsageError(
-            f"Column {label!r} would be the text and the label at once.", remedy="Name both: --text NAME --label NAME."
+            f"Column {label!r} would be the {what} and the label at once.",
+            remedy=f"Name both: --{what} NAME --label NAME.",
         )
     if template is not None and label in template.columns:
         raise UsageError(
             f"--template {roles.template!r} holds the label column {label!r}, so the model would read the answer.",
             remedy="Leave it out of the template, or name another column with --label.",
         )
-    return ResolvedRoles(
-        Roles(text=text, label=label, group=group, id=identifier, template=roles.template), template, tuple(notices)
-    )
+    resolved = Roles(text=text, label=label, group=group, id=identifier, template=roles.template, image=image)
+    return ResolvedRoles(resolved, template, tuple(notices))
 
 
 def _named(names: list[str], name: str | None, flag: str, *, optional: bool = False) -> str | None:
@@ -159,6 +172,25 @@ def _obvious(names: list[str], wanted: tuple[str, ...], taken: set[str | None]) 
         if name not in taken:
             lower.setdefault(name.strip().lower(), name)
     return next((lower[name] for name in wanted if name in lower), None)
+
+
+def _find_image(table: pa.Table, taken: set[str | None], notices: list[str]) -> str | None:
+    """The obvious column of image files, if most of its first cells end like one and there is no obvious text."""
+    found = _obvious(table.column_names, OBVIOUS_IMAGE, taken)
+    if found is None:
+        return None
+    try:
+        cells = [cell for cell in column_text(table.slice(0, _GUESS_ROWS), found, "--image") if cell]
+    except DataError:  # bytes or objects: not file names
+        return None
+    n_images = sum(cell.lower().strip().endswith(tuple(SUFFIXES)) for cell in cells)
+    if not n_images or n_images < _IMAGE_NAMES_FRAC * len(cells):
+        return None
+    text = _obvious(table.column_names, OBVIOUS_TEXT, taken)
+    if text is not None:
+        notices.append(f"Column {text!r} was taken as the text; to classify the images in {found!r}: --image {found}.")
+        return None
+    return found
 
 
 def _find_text(table: pa.Table, taken: set[str | None], notices: list[str]) -> str:

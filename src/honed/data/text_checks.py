@@ -19,6 +19,8 @@ _MOJIBAKE = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac[\u2018-\u201d
 def strange_characters(dataset: Dataset, i: int) -> list[Issue]:
     """`control_characters` and `mojibake` of row i: at most one finding each."""
     text = str(dataset.inputs[i])
+    if text.isascii() and text.isprintable():  # as most are: neither pattern can match
+        return []
     issues = []
     for check, pattern, meaning in (
         ("control_characters", _CONTROL, "invisible or replaced characters"),

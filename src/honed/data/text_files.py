@@ -1,71 +1,138 @@
-"""CSV and JSON lines, read strictly: every fault is named with its line, nothing is guessed away."""
+"""Text files, read strictly and in pieces: UTF-8 or an error that names the first bad byte and its line."""
 
 from __future__ import annotations
 
-import csv
+import codecs
 import io
-import json
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from honed.data.cells import NESTED_ROW_KEY, cell_text
 from honed.errors import DataError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-DELIMITERS = (",", ";", "\t", "|")
+_PIECE_BYTES = 1 << 22
 _MANY_HIGH_BYTES = 0.3
-_SNIFFED_ROWS = 50
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_JUDGED_BYTES = 100_000
+_UNDEFINED_IN_WINDOWS_1252 = b"\x81\x8d\x8f\x90\x9d"
 
 
-def decode_utf8(data: bytes, path: Path) -> str:
-    """The file's text without a byte order mark.
+@dataclass(frozen=True)
+class TextFile:
+    """A file that was looked through once: all of it is UTF-8 without NUL, and not blank.
 
-    Raises DataError for another encoding (naming the first bad byte, its line and the probable encoding) or NUL bytes.
+    n_bytes : its size.    first_character : the first that is no blank.
     """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+
+    path: Path
+    n_bytes: int
+    first_character: str
+
+    @contextmanager
+    def lines(self) -> Iterator[tuple[io.TextIOWrapper, io.FileIO]]:
+        r"""The text, cut at \r\n, \n and \r, which stay; and the file below, whose `tell` says how far it was read.
+
+        Raises DataError if the file was changed since it was looked through.
+        """
+        with (
+            io.FileIO(self.path) as raw,
+            io.TextIOWrapper(io.BufferedReader(raw, _PIECE_BYTES // 4), encoding="utf-8-sig", newline="") as text,
+        ):
+            try:
+                yield text, raw
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{self.path} was changed while it was read.",
+                    cause=str(error),
+                    remedy="Wait until it is written, then try again.",
+                ) from None
+
+
+def look_through(path: Path) -> TextFile:
+    """Read a whole file, in pieces, to know that it is text.
+
+    Raises DataError for another encoding (naming the first bad byte, its line and the probable encoding), NUL bytes,
+    or a file of blanks.
+    """
+    first_character = ""
+    n_nul = first_nul_line = n_bytes = 0
+    for piece, line in _pieces(path):
+        n_bytes = piece.end
+        if "\x00" in piece.text:
+            first_nul_line = first_nul_line or line + piece.text.count("\n", 0, piece.text.index("\x00"))
+            n_nul += piece.text.count("\x00")
+        first_character = first_character or piece.text.lstrip()[:1]
+    if n_nul:
         raise DataError(
-            f"{path} is not UTF-8: line 1, byte 1 is 0x{data[0]:02X}.",
-            cause="Its byte order mark says that it is UTF-16 (Excel's 'Unicode text').",
-            remedy=_reencode(path, "UTF-16"),
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # `error.object` lacks the byte order mark that utf-8-sig removed, so positions refer to it, not to `data`.
-        before = bytes(error.object[: error.start])
-        start_of_line = before.rfind(b"\n") + 1
-        line, place, bad = before.count(b"\n") + 1, error.start - start_of_line + 1, error.object[error.start]
-        encoding = _probable_encoding(data)
-        raise DataError(
-            f"{path} is not UTF-8: line {line}, byte {place} of the line is 0x{bad:02X}.",
-            cause="The file ends in the middle of a character, so it is probably cut off."
-            if error.reason == "unexpected end of data"
-            else f"It is probably encoded as {encoding or 'a non-Latin code page (GB18030, Shift-JIS, CP1251, ...)'}.",
-            remedy=_reencode(path, encoding or "ENCODING"),
-        ) from None
-    if "\x00" in text:
-        line = text.count("\n", 0, text.index("\x00")) + 1
-        raise DataError(
-            f"{path} holds a NUL byte in line {line} ({text.count(chr(0))} in all).",
+            f"{path} holds a NUL byte in line {first_nul_line} ({n_nul} in all).",
             cause="It is UTF-16 without a byte order mark, a binary file, or was damaged while it was written.",
             remedy=f"Export it again as UTF-8 text, or remove them: tr -d '\\000' < {path} > clean{path.suffix}",
         )
-    return text
+    if not first_character:
+        raise empty_file(path, "is empty")
+    return TextFile(path, n_bytes, first_character)
 
 
-def _probable_encoding(data: bytes) -> str | None:
+@dataclass(frozen=True)
+class _Piece:
+    text: str
+    end: int  # bytes of the file up to its end
+
+
+def _pieces(path: Path) -> Iterator[tuple[_Piece, int]]:
+    """The decoded pieces of a file without its byte order mark, each with the number of the line in which it begins."""
+    line, line_bytes, end = 1, 0, 0  # line_bytes: of the line's part before this piece
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            read = file.read(_PIECE_BYTES)
+            if end == 0 and read.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise _utf16(path, read[0])
+            end += len(read)
+            data = rest + (read.removeprefix(codecs.BOM_UTF8) if end == len(read) else read)
+            try:
+                text, n_decoded = codecs.utf_8_decode(data, "strict", not read)
+            except UnicodeDecodeError as error:
+                before = data[: error.start]
+                place = error.start - (before.rfind(b"\n") + 1) + 1 + (line_bytes if b"\n" not in before else 0)
+                raise _not_utf8(path, error, line + before.count(b"\n"), place) from None
+            yield _Piece(text, end), line
+            if not read:
+                return
+            decoded, rest = data[:n_decoded], data[n_decoded:]
+            line += decoded.count(b"\n")
+            line_bytes = len(decoded) - (decoded.rfind(b"\n") + 1) + (line_bytes if b"\n" not in decoded else 0)
+
+
+def _utf16(path: Path, byte: int) -> DataError:
+    return DataError(
+        f"{path} is not UTF-8: line 1, byte 1 is 0x{byte:02X}.",
+        cause="Its byte order mark says that it is UTF-16 (Excel's 'Unicode text').",
+        remedy=_reencode(path, "UTF-16"),
+    )
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError, line: int, place: int) -> DataError:
+    encoding = _probable_encoding(path)
+    return DataError(
+        f"{path} is not UTF-8: line {line}, byte {place} of the line is 0x{error.object[error.start]:02X}.",
+        cause="The file ends in the middle of a character, so it is probably cut off."
+        if error.reason == "unexpected end of data"
+        else f"It is probably encoded as {encoding or 'a non-Latin code page (GB18030, Shift-JIS, CP1251, ...)'}.",
+        remedy=_reencode(path, encoding or "ENCODING"),
+    )
+
+
+def _probable_encoding(path: Path) -> str | None:
     """Windows-1252 if the file decodes as such and is mostly ASCII, as Western texts are; None if unclear."""
-    n_high = sum(byte >= 0x80 for byte in data[:100_000])
-    if n_high > _MANY_HIGH_BYTES * min(len(data), 100_000):
-        return None
-    try:
-        data.decode("cp1252")
-    except UnicodeDecodeError:
-        return None
+    with path.open("rb") as file:
+        start = file.read(_JUDGED_BYTES)
+        if sum(byte >= 0x80 for byte in start) > _MANY_HIGH_BYTES * len(start):
+            return None
+        file.seek(0)
+        while piece := file.read(_PIECE_BYTES):
+            if len(piece.translate(None, _UNDEFINED_IN_WINDOWS_1252)) < len(piece):
+                return None
     return "WINDOWS-1252"
 
 
@@ -82,91 +149,6 @@ def empty_file(path: Path, what: str) -> DataError:
     )
 
 
-def read_csv(path: Path, data: bytes) -> pa.Table:
-    """A table whose columns are all strings ("007" stays "007"); an empty cell is "".
-
-    The delimiter is sniffed (comma, semicolon, tab, bar; `.tsv` is tab). Blank lines are skipped.
-
-    Raises DataError, naming the line, for wrong encoding, ragged rows, open quotes, repeated or missing columns.
-    """
-    import pyarrow as pa
-
-    text = decode_utf8(data, path).lstrip("\r\n")
-    if not text.strip():
-        raise empty_file(path, "is empty")
-    n_skipped_lines = _n_lines(decode_utf8(data, path)) - _n_lines(text)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else sniff_delimiter(text)
-    records = _parse(text, delimiter, path, n_skipped_lines)
-    header = [name.strip() or f"unnamed_{i}" for i, name in enumerate(records[0][1])]
-    refuse_repeated_columns(header, path)
-    rows = records[1:]
-    if not rows:
-        raise empty_file(path, f"has a header ({', '.join(header[:5])}) but no rows")
-    ragged = [(line, len(row)) for line, row in rows if len(row) != len(header)]
-    if ragged:
-        line, n_fields = ragged[0]
-        more = f" ({len(ragged)} such rows in all)" if len(ragged) > 1 else ""
-        raise DataError(
-            f"{path}, line {line}: the row has {n_fields} field{'s' * (n_fields != 1)}, but the header has"
-            f" {len(header)}{more}.",
-            cause=f"The delimiter is {_name(delimiter)}; a text that holds one must stand in double quotes.",
-            remedy=f'Write "a text{delimiter} like this" in double quotes, or export as JSON lines.',
-        )
-    columns = zip(*(row for _, row in rows), strict=True)
-    return pa.table({name: pa.array(column, pa.string()) for name, column in zip(header, columns, strict=True)})
-
-
-def sniff_delimiter(text: str) -> str:
-    """The delimiter that occurs in the header, outside quotes; of several, the one that cuts the first rows evenly."""
-    first = re.match(r'(?:[^"\r\n]|"(?:[^"]|"")*+")*+', text)
-    header = re.sub(r'"(?:[^"]|"")*+"', "", first.group() if first else "")
-    present = sorted((d for d in DELIMITERS if d in header), key=lambda d: (-header.count(d), DELIMITERS.index(d)))
-    for delimiter in present[: len(present) if len(present) > 1 else 0]:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        try:
-            lengths = {len(row) for row, _ in zip(reader, range(_SNIFFED_ROWS), strict=False) if row}
-        except csv.Error:
-            continue
-        if len(lengths) == 1:
-            return delimiter
-    return present[0] if present else ","
-
-
-def _parse(text: str, delimiter: str, path: Path, line_offset: int) -> list[tuple[int, list[str]]]:
-    """(line of its start, fields) of every record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[tuple[int, list[str]]] = []
-    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    try:
-        while True:
-            line = reader.line_num + 1 + line_offset
-            try:
-                row = next(reader)
-            except StopIteration:
-                return records
-            except csv.Error as error:
-                is_open = "unexpected end" in str(error)
-                raise DataError(
-                    f"{path}, line {line}: the row that starts here "
-                    + ("opens a double quote that is never closed." if is_open else "has text after a closing quote."),
-                    cause="Inside a quoted text, a double quote is written twice; a backslash does not protect it."
-                    f" The CSV reader said: {error}.",
-                    remedy='Write "He said ""yes""." for a text with quotes, or export as JSON lines.',
-                ) from None
-            if row:
-                records.append((line, row))
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _n_lines(text: str) -> int:
-    return len(re.findall(r"\r\n|\n|\r", text))
-
-
-def _name(delimiter: str) -> str:
-    return {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}[delimiter]
-
-
 def refuse_repeated_columns(names: list[str], path: Path | str) -> None:
     """Raise DataError if two columns have the same name."""
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -177,70 +159,3 @@ def refuse_repeated_columns(names: list[str], path: Path | str) -> None:
             cause="It would be left to chance which of them is read.",
             remedy="Rename or remove all but one.",
         )
-
-
-def read_json(path: Path, data: bytes) -> pa.Table:
-    """A table of strings from JSON lines, or from one JSON array of objects; null, NaN and absent keys are null.
-
-    Lists and objects are kept as their JSON text and the column is marked (`NESTED_ROW_KEY`), so that only a
-    column that is really used is refused. Lone surrogates become U+FFFD, which a structural check reports.
-
-    Raises DataError naming the line for broken JSON or a value that is not an object.
-    """
-    import pyarrow as pa
-
-    text = decode_utf8(data, path)
-    if not text.strip():
-        raise empty_file(path, "is empty")
-    if text.lstrip().startswith("["):
-        whole = _loads(text, path, None)
-        values = [(f"element {i + 1}", value) for i, value in enumerate(whole)]
-    else:
-        lines = re.split(r"\r\n|\n|\r", text)
-        values = [(f"line {i + 1}", _loads(line, path, i + 1)) for i, line in enumerate(lines) if line.strip()]
-    if not values:
-        raise empty_file(path, "holds an empty list")
-    columns: dict[str, list[str | None]] = {}
-    nested: dict[str, int] = {}
-    for n, (where, value) in enumerate(values):
-        if not isinstance(value, dict):
-            raise DataError(
-                f"{path}, {where}: a JSON object is needed, but this is a {type(value).__name__}.",
-                remedy='Write each example as one object a line, for example {"text": "...", "label": "..."}.',
-            )
-        for key, cell in value.items():
-            column = columns.setdefault(_clean(key), [])
-            column.extend([None] * (n - len(column)))
-            if isinstance(cell, (dict, list)):
-                nested.setdefault(_clean(key), n + 1)
-                column.append(_clean(json.dumps(cell, ensure_ascii=False)))
-            else:
-                text_of_cell = cell_text(cell)
-                column.append(None if text_of_cell is None else _clean(text_of_cell))
-    if not columns:
-        raise empty_file(path, "holds objects without any key")
-    fields = [
-        pa.field(name, pa.string(), metadata={NESTED_ROW_KEY: str(nested[name])} if name in nested else None)
-        for name in columns
-    ]
-    arrays = [pa.array(column + [None] * (len(values) - len(column)), pa.string()) for column in columns.values()]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _loads(text: str, path: Path, line: int | None) -> Any:
-    try:
-        return json.loads(text, parse_constant=lambda name: None if name == "NaN" else name)
-    except json.JSONDecodeError as error:
-        place = f"line {line or error.lineno}, column {error.colno}"
-        cause = error.msg
-    except (RecursionError, ValueError) as error:
-        place, cause = f"line {line or 1}", str(error)
-    raise DataError(
-        f"{path}, {place}: this is not valid JSON.",
-        cause=f"{cause}." + (" Each line must hold one whole object." if line else ""),
-        remedy="Mend or remove the line; a pretty-printed object must be written on one line (jq -c . FILE).",
-    ) from None
-
-
-def _clean(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text)

@@ -3,6 +3,7 @@
 `majority` knows only how frequent the classes are; `tfidf_logreg` counts words (the strong cheap way to classify text);
 `linear_probe` puts a linear model on features of the frozen base, so what adaptation itself bought becomes visible.
 `gradient_boosting` reads the columns that a template joined, where there is one: on tables it is the model to beat.
+`pixels_logreg` is for images what `tfidf_logreg` is for texts: principal components of small thumbnails.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from honed.oof import HOLDOUT_FOLD, Predictions
 
 TFIDF_C = 10.0
 PROBE_C = 0.01  # frozen features are many for few rows: on 600 abstracts C = 1 gave macro F1 .526, C = .01 gave .571
+N_COMPONENTS = 100  # on 1,200 fundus photographs 50 and 100 components, of 16 x 16 and 28 x 28 pixels, are alike
 MAX_ITER = 2000
 MANY_ROWS = 500  # from here on words that stand in one row only are noise
 Fit = Callable[[Any, Ints, Any, int], tuple[Ints, Floats]]
@@ -29,8 +31,8 @@ Fit = Callable[[Any, Ints, Any, int], tuple[Ints, Floats]]
 class BaselineRows:
     """What a baseline is given: n rows.
 
-    inputs : n strings (majority, tfidf_logreg), an (n, d) array of features (linear_probe), or an (n, f) array of
-        numbers with NaN where a cell is empty (gradient_boosting).
+    inputs : n strings (majority, tfidf_logreg), an (n, d) array of features (linear_probe), an (n, f) array of
+        numbers with NaN where a cell is empty (gradient_boosting), or an (n, p) array of pixels (pixels_logreg).
     label : (n,) indices in 0..n_classes-1.    example_id : (n,) strings.
     """
 
@@ -82,6 +84,17 @@ def _linear_probe(train: Any, label: Ints, test: Any, seed: int) -> tuple[Ints, 
     return _logistic(scaler.transform(train), label, scaler.transform(test), _Settings(PROBE_C, None, seed))
 
 
+def _pixels_logreg(train: Any, label: Ints, test: Any, seed: int) -> tuple[Ints, Floats]:
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pca = PCA(min(N_COMPONENTS, len(train) - 1, train.shape[1]), svd_solver="full")
+    components = make_pipeline(StandardScaler(), pca).fit(train)
+    settings = _Settings(PROBE_C, None, seed)
+    return _logistic(components.transform(train), label, components.transform(test), settings)
+
+
 def _gradient_boosting(train: Any, label: Ints, test: Any, seed: int) -> tuple[Ints, Floats]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -99,6 +112,7 @@ BASELINES: dict[str, Fit] = {
     "tfidf_logreg": _tfidf_logreg,
     "linear_probe": _linear_probe,
     "gradient_boosting": _gradient_boosting,
+    "pixels_logreg": _pixels_logreg,
 }
 
 

@@ -28,6 +28,11 @@ BASELINES = {
     "tfidf_logreg": "TF-IDF + logistic regression",
     "linear_probe": "Linear probe on the frozen base",
 }
+IMAGE_BASELINES = {
+    "majority": BASELINES["majority"],
+    "pixels_logreg": "PCA + logistic regression on pixels",
+    "linear_probe": BASELINES["linear_probe"],
+}
 SPECIALIST = "This specialist"
 LOCKED = "the holdout is still locked (--no-gate); `honed gate` opens it"
 
@@ -92,8 +97,9 @@ def scored(facts: RunFacts, name: str, metric: str, where: str) -> Figure:
 
 def baseline_names(facts: RunFacts) -> dict[str, str]:
     """Key -> name: the expected baselines, run or not, then any other that the run has."""
-    extra = {str(key): str(key) for key in section(facts.metrics, "baselines") if key not in BASELINES}
-    return BASELINES | extra
+    ran = section(facts.metrics, "baselines")
+    expected = IMAGE_BASELINES if "pixels_logreg" in ran else BASELINES
+    return expected | {str(key): str(key) for key in ran if key not in expected}
 
 
 def verdict_view(facts: RunFacts) -> dict[str, object]:

@@ -6,6 +6,8 @@ from honed.artifact import ArtifactInfo, tokenizer_sha256
 from honed.bases import ResolvedBase
 from honed.config import Config
 from honed.methods.base import MethodOptions, get_method
+from honed.tasks.base import Reading, check_head, get_task
+from honed.tasks.image_reading import base_reading
 from honed.training.build import StackSpec, build_stack, check_max_tokens, pick_device
 from honed.training.layers import resolve_depth
 from honed.training.loop import TrainingOptions
@@ -13,13 +15,27 @@ from honed.training.stack import Stack
 
 
 def check_fits(config: Config, base: ResolvedBase) -> None:
-    """Judge what depends on the base and the machine, before anything is read or written.
+    """Judge what depends on the base and the machine, before anything is written.
 
-    Raises UsageError for a depth, a length or a device that is not there.
+    Raises UsageError for a depth, a head, a length or a device that is not there; BaseModelError for a base that does
+    not read such inputs.
     """
     resolve_depth(config.depth, base.n_layers)
-    check_max_tokens(base, config.max_tokens)
+    check_head(get_task(config.task), config.head)
+    if reading_of(config, base) is None:
+        check_max_tokens(base, config.max_tokens)
     pick_device(config.device)
+
+
+def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
+    """How images are read under a settled configuration; None for texts.
+
+    Raises BaseModelError if the base does not say how it reads images.
+    """
+    if config.task != "image_classification":
+        return None
+    assert isinstance(config.image_size, int), "settle the configuration first"
+    return base_reading(base.path, config.image_size, config.image_fit).to_json()
 
 
 def options_of(config: Config) -> MethodOptions:
@@ -27,11 +43,12 @@ def options_of(config: Config) -> MethodOptions:
     return get_method(config.method).options(**config.method_options)
 
 
-def stack_spec(config: Config, label_names: tuple[str, ...]) -> StackSpec:
-    """What a stack under `config` is made of."""
+def stack_spec(config: Config, base: ResolvedBase, label_names: tuple[str, ...]) -> StackSpec:
+    """What a stack over `base` under a settled `config` is made of."""
+    assert config.head != "auto", "settle the configuration first"
     return StackSpec(
         config.method, options_of(config), config.head, config.depth, label_names, config.max_tokens, config.precision,
-        config.device, config.seed, config.gradient_checkpointing,
+        config.device, config.seed, config.gradient_checkpointing, config.task, reading_of(config, base),
     )  # fmt: skip
 
 
@@ -42,7 +59,9 @@ def slot_seed(config: Config, fold: int) -> int:
 
 def make_stack(base: ResolvedBase, config: Config, label_names: tuple[str, ...], n_slots: int) -> Stack:
     """A stack of `n_slots` fresh slots over `base`."""
-    return build_stack(base, stack_spec(config, label_names), seeds=[slot_seed(config, k) for k in range(n_slots)])
+    return build_stack(
+        base, stack_spec(config, base, label_names), seeds=[slot_seed(config, k) for k in range(n_slots)]
+    )
 
 
 def training_options(config: Config, batch_rows: int) -> TrainingOptions:
@@ -84,4 +103,5 @@ def artifact_info(
         dtype=config.precision,
         dataset_fingerprint=dataset_fingerprint,
         head_modules=tuple(stack.head.module_names),
+        reading=dict(reading_of(config, base) or {}),
     )

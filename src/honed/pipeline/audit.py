@@ -14,7 +14,6 @@ from typing import get_args
 
 import numpy as np
 
-from honed.bases import resolve
 from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.fold_pairs import Pair, fold_pairs
@@ -34,8 +33,9 @@ from honed.pipeline.bench import Bench, TuningContext
 from honed.pipeline.cleaning import MEMBERS, check_cleaning, opinions_of_baselines, with_stop
 from honed.pipeline.features import base_features
 from honed.pipeline.group_leak import sample_groups
-from honed.pipeline.prepare import development, make_plan, prepare
+from honed.pipeline.prepare import development, load, make_plan, prepare
 from honed.pipeline.scoring import Features, baseline_rows
+from honed.pipeline.settle import settle
 from honed.training.crossval import pair_plans
 from honed.training.loop import SlotPlan
 
@@ -87,11 +87,12 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
             "honed audit trains under one setting: --trials and --learning-rate auto are for `honed fit`.",
             remedy="Give the rate that a run of yours chose.",
         )
-    base = resolve(config.base, revision=config.revision)
-    check_fits(config, base)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
-        prepared = prepare(config, base)
+        loaded = load(config)
+        config, base = settle(config, loaded)
+        check_fits(config, base)
+        prepared = prepare(config, base, loaded)
         part, plan = development(prepared.dataset, make_plan(config, prepared.dataset))
         part, plan, n_all = *_sample(part, plan, options.max_rows), len(part)
     with TemporaryDirectory(prefix="honed-audit-") as folder:

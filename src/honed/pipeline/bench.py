@@ -133,11 +133,11 @@ class Bench:
     def _build(self, config: Config, seeds: Sequence[int], options: Sequence[MethodOptions]) -> None:
         context = self.context
         self.group = self._stack = None  # the old stack goes before the new one comes
-        with context.emitter.stage("load", f"Loading {context.base.name} and tokenizing"):
+        with context.emitter.stage("load", f"Loading {context.base.name} and reading the rows"):
             self._stack = stack = build_stack(
-                context.base, stack_spec(config, context.part.label_names), seeds, options
+                context.base, stack_spec(config, context.base, context.part.label_names), seeds, options
             )
-            read = (config.max_tokens, config.precision, stack.cut)
+            read = ((config.max_tokens, config.image_size, config.image_fit), config.precision, stack.cut)
             if self._inputs is None or read[0] != self._read[0]:
                 self._inputs = encode(stack, context.part.inputs)
         if read != self._read:

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from honed.bases import resolve
+from honed.bases import ResolvedBase, resolve
 from honed.config import Config
 from honed.data.folds import HOLDOUT
-from honed.data.issue_table import IssueTable
+from honed.data.issue_stream import IssueStream
+from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
-from honed.data.personal_checks import personal_data
+from honed.data.readers import open_table
+from honed.data.roles import resolve_roles
+from honed.data.stored_rows import GUESS_ROWS
+from honed.data.table_stream import TableStream
 from honed.errors import BaseModelError, DataError, UsageError
-from honed.pipeline.prepare import Prepared, make_plan, prepare
+from honed.events import Emitter, Listener
+from honed.pipeline.check_stored import MAX_PLANNED_ROWS, check_stored
+from honed.pipeline.prepare import DEMO_DATA, load, make_plan, prepare, roles_of
+from honed.pipeline.settle import settled, with_task
+
+# In memory a table takes about ten times its bytes: strings, cells, findings.
+STREAM_FROM_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
 class CheckedFile:
     """What `check` found.
 
-    facts : as in `dataset.json`.    issues : every finding.
-    fold_sizes : fold -> rows (-1: the holdout), or None if `infeasible` says why no folds can be made.
+    facts : as in `dataset.json`.    issues : what each check found.
+    fold_sizes : fold -> rows (-1: the holdout), or None if they were not made; `infeasible` says why none can be made.
     not_run : a sentence for each check that could not run.
     """
 
     facts: dict[str, Any]
-    issues: IssueTable
+    issues: IssueStream
     fold_sizes: dict[int, int] | None
     infeasible: DataError | None
     not_run: tuple[str, ...]
@@ -37,42 +50,67 @@ class CheckedFile:
         return self.infeasible is None
 
 
-def check(config: Config, *, needs_base: bool, finder: Finder | None = None) -> CheckedFile:
-    """Check the data as `fit` would, without training.
+def check(
+    config: Config,
+    *,
+    needs_base: bool,
+    finder: Finder | None = None,
+    out: Path | None = None,
+    listeners: Sequence[Listener] = (),
+) -> CheckedFile:
+    """Check the data as `fit` would, without training. Files from `STREAM_FROM_BYTES` on are read in batches.
 
     needs_base : whether a base that is not here is a fault; else the checks that need its tokenizer are left out.
-    finder : finds personal data in place of the patterns alone.
+    finder : finds personal data in place of the patterns alone.        out : Parquet file for every finding.
 
     Raises DataError if the file cannot be read as labelled rows at all, UsageError for flags that do not fit it.
     """
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed check FILE`.")
-    not_run = []
+    emitter, finder = Emitter(tuple(listeners)), finder or find_personal_batch
+    stream = None if config.data == DEMO_DATA else open_table(config.data)
+    not_run: list[str] = []
+    sizes = infeasible = None
+    with IssueStream(out) as issues:
+        if stream is not None and stream.n_bytes >= STREAM_FROM_BYTES and not _names_images(stream, config):
+            base = _base(with_task(config, "text_classification"), not_run, needs_base=needs_base)
+            stored = check_stored(config, base, stream, finder, issues.add, emitter)
+            facts, plan_rows = stored.facts, stored.plan
+        else:
+            with emitter.stage("check", "Reading and checking the rows"):
+                loaded = load(config)
+                needs = needs_base or not loaded.roles.image  # images have no tokens
+                base = _base(settled(config, loaded), not_run, needs_base=needs_base) if needs else None
+                prepared = prepare(config, base, loaded, finder)
+            facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
+            for issue in prepared.issues.issues():
+                issues.add(issue)
+        try:
+            plan = plan_rows()
+        except DataError as error:
+            infeasible = error
+        else:
+            if plan is None:
+                not_run.append(
+                    f"Sizes of the folds: not run, because {facts['n_used']:,} rows are more than {MAX_PLANNED_ROWS:,};"
+                    " folds can be made, and `honed fit` makes them."
+                )
+            else:
+                counts = Counter(plan.fold.tolist())
+                sizes = {fold: counts[fold] for fold in (*range(plan.n_folds), HOLDOUT)}
+        issues.finish()
+    return CheckedFile(facts, issues, sizes, infeasible, tuple(not_run))
+
+
+def _names_images(stream: TableStream, config: Config) -> bool:
+    return resolve_roles(stream.head(GUESS_ROWS), roles_of(config), require_label=True).roles.image is not None
+
+
+def _base(config: Config, not_run: list[str], *, needs_base: bool) -> ResolvedBase | None:
     try:
-        base = resolve(config.base, revision=config.revision)
+        return resolve(config.base, revision=config.revision)
     except BaseModelError as error:
         if needs_base:
             raise
-        base = None
         not_run.append(f"Token lengths and preview: not run, because {error.problem} {error.remedy}".strip())
-    prepared = prepare(config, base)
-    if finder is not None:
-        prepared = _with_personal_data(prepared, finder)
-    sizes: dict[int, int] | None = None
-    infeasible = None
-    try:
-        plan = make_plan(config, prepared.dataset)
-        counts = Counter(plan.fold.tolist())
-        sizes = {fold: counts[fold] for fold in (*range(plan.n_folds), HOLDOUT)}
-    except DataError as error:
-        infeasible = error
-    return CheckedFile(prepared.facts, prepared.issues, sizes, infeasible, tuple(not_run))
-
-
-def _with_personal_data(prepared: Prepared, finder: Finder) -> Prepared:
-    """The findings with those of `finder` in place of what the patterns alone found."""
-    found, summary = personal_data(prepared.dataset, finder)
-    rest = [issue for issue in prepared.issues.issues() if issue.check != "personal_data"]
-    issues = IssueTable.from_issues(rest + found)
-    checks = {**prepared.facts["checks"], **summary, "counts": issues.counts()}
-    return replace(prepared, issues=issues, facts={**prepared.facts, "checks": checks})
+        return None

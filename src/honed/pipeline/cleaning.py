@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ MEMBERS = tuple(name for name in BASELINES if name != "majority")
 """Baselines that judge labels beside the specialist, as far as they can be fitted; the majority has no opinion."""
 TRAINS = frozenset(("drop", "relabel", "weight"))
 """The values of --clean that change what is taught."""
+MOST_FOLDS = 12
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ def check_cleaning(config: Config) -> None:
             f"--clean {config.clean} needs at least 3 folds; --folds is {config.folds}.",
             cause="The labels that a fold learns from are judged by models that saw neither them nor that fold.",
             remedy="Use --folds 5, or --clean review, which changes nothing.",
+        )
+    if config.clean in TRAINS and config.folds > MOST_FOLDS:
+        n_pairs = config.folds * (config.folds - 1) // 2
+        raise UsageError(
+            f"--clean {config.clean} trains a model for each pair of folds: {n_pairs} with --folds {config.folds}.",
+            remedy=f"Use --folds {MOST_FOLDS} or fewer, or --clean review, which changes nothing.",
         )
 
 
@@ -182,7 +190,10 @@ def _read_logits(place: Path, mark: str) -> list[Floats] | None:
     """What `_write_logits` wrote for this configuration and these data; None if there is nothing."""
     if not place.exists():
         return None
-    with np.load(place, allow_pickle=False) as file:
-        if str(file["mark"]) != mark:
-            return None
-        return [file[f"pair_{i}"] for i in range(len(file.files) - 1)]
+    try:
+        with np.load(place, allow_pickle=False) as file:
+            if str(file["mark"]) == mark:
+                return [file[f"pair_{i}"] for i in range(len(file.files) - 1)]
+    except (OSError, ValueError, KeyError, BadZipFile):  # damaged: they are trained again
+        return None
+    return None

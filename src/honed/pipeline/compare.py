@@ -36,9 +36,9 @@ from honed.serving.engine import load_specialist
 
 DEFAULT_METHODS = ("full", "lora", "bottleneck", "prefix")
 OWN_FIELDS = frozenset((
-    "method", "method_options", "head", "depth", "max_tokens", "epochs", "patience", "batch_size", "learning_rate",
-    "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "trials", "n_trials", "parameters",
-    "gradient_checkpointing", "precision", "clean",
+    "method", "method_options", "head", "depth", "max_tokens", "image_size", "image_fit", "epochs", "patience",
+    "batch_size", "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "trials",
+    "n_trials", "parameters", "gradient_checkpointing", "precision", "clean",
 ))  # fmt: skip
 """What may differ between candidates. All else decides which rows there are and how they are split and scored."""
 

@@ -62,7 +62,14 @@ def export(
     """
     own = finished(run)
     chosen = get_format(to, int8=int8)
-    chosen.check(own.adapter, load_artifact(own.adapter).info)
+    info = load_artifact(own.adapter).info
+    if info.task != "text_classification":
+        raise UsageError(
+            f"{run} is a specialist for images, which `honed export` cannot write yet.",
+            cause="No other program has read one back and been compared.",
+            remedy=f"{own.adapter} is in PEFT's format already; `honed predict {run} INPUT` serves it.",
+        )
+    chosen.check(own.adapter, info)
     target = export_folder(own.path, to, out)
     _check_free(target)
     emitter = Emitter(tuple(listeners))

@@ -30,9 +30,10 @@ from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
-from honed.pipeline.prepare import DEMO_DATA, Prepared, development, make_plan, prepare, write_texts
+from honed.pipeline.prepare import DEMO_DATA, Prepared, development, load, make_plan, prepare, write_texts
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, groups_of, out_of_fold_json, score_baselines
+from honed.pipeline.settle import settle
 from honed.pipeline.tuning import Tuned, open_bench, open_first, plan_settings, tune_and_cross_validate
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
@@ -48,14 +49,17 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         raise UsageError("No data were named.", remedy="`honed fit FILE`, or try `honed demo`.")
     for text in config.require:
         Requirement.parse(text)
-    base = resolve(config.base, revision=config.revision)
-    config, budget_note = within_budget(config, str(base.path))
-    check_fits(config, base)
-    plan_settings(config, config.trials, config.n_trials)
+    if config.base != "auto":
+        resolve(config.base, revision=config.revision)  # one that is not here is told before anything is read
     check_cleaning(config)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
-        prepared = prepare(config, base)
+        loaded = load(config)
+        config, base = settle(config, loaded)
+        config, budget_note = within_budget(config, str(base.path))
+        check_fits(config, base)
+        plan_settings(config, config.trials, config.n_trials)
+        prepared = prepare(config, base, loaded)
         if budget_note:
             prepared.facts["notes"].append(budget_note)
             emitter.emit("log", budget_note)

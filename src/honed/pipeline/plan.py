@@ -11,9 +11,10 @@ import numpy as np
 from honed.bases import ResolvedBase, load_tokenizer
 from honed.config import Config
 from honed.data.loading import load_dataset
-from honed.errors import BaseModelError
+from honed.errors import BaseModelError, UsageError
 from honed.methods.base import get_method
 from honed.pipeline.prepare import read_source, roles_of
+from honed.pipeline.settle import with_task
 from honed.planning.machines import THIS, Machine, named_machine, this_machine
 from honed.planning.plan import Plan, PlanRequest, make_plan
 from honed.planning.rehearsal import Specialist
@@ -44,6 +45,7 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
 
     Raises UsageError for an unknown machine, base, depth or length, and DataError for data that cannot be read.
     """
+    config = with_task(config, "text_classification")
     base = read_base_shape(config.base, revision=config.revision)
     check_reach(base, config.max_tokens)
     device = pick_device(config.device)
@@ -74,6 +76,8 @@ def _workload(config: Config, base: BaseShape, assumed: AssumedData) -> tuple[Wo
     notes = []
     if config.data:
         loaded = load_dataset(read_source(config.data), roles_of(config), require_label=True)
+        if loaded.roles.image:
+            raise UsageError("`honed plan` counts texts; images it cannot plan yet.", remedy="`honed fit` takes them.")
         texts, rows = loaded.dataset.inputs, len(loaded.dataset)
         n_classes = len(loaded.dataset.label_names)
         sample = [texts[i] for i in np.linspace(0, rows - 1, min(rows, _SAMPLED_TEXTS)).astype(int)]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.artifact import load_artifact
+from honed.data.images import UnreadableImage
 from honed.data.loading import load_dataset
 from honed.data.readers import read_table
 from honed.data.roles import Roles
@@ -35,9 +36,11 @@ class Answers:
     label_names: tuple[str, ...]
 
     @property
-    def prediction(self) -> list[str]:
-        """The class of each row."""
-        return [self.label_names[j] for j in self.probs.argmax(axis=1)]
+    def prediction(self) -> list[str | None]:
+        """The class of each row; None for an image that could not be read, whose probabilities are NaN."""
+        unread = np.isnan(self.probs[:, 0])
+        best = np.where(unread, -1, np.nan_to_num(self.probs).argmax(axis=1))
+        return [None if j < 0 else self.label_names[j] for j in best.tolist()]
 
     def table(self) -> pa.Table:
         """Columns example_id, prediction, prob_0 .. prob_{c-1}."""
@@ -87,7 +90,8 @@ def trained_roles(run: Path) -> Roles:
         return Roles()
     try:
         roles = json.loads(facts.read_text(encoding="utf-8"))["roles"]
-        return Roles(text=None if roles["template"] else roles["text"], template=roles["template"], id=roles["id"])
+        text = None if roles["template"] else roles["text"]
+        return Roles(text=text, template=roles["template"], id=roles["id"], image=roles.get("image"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
             f"{facts} cannot be read.",
@@ -106,8 +110,8 @@ def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", 
     folder = adapter_folder(run)
     trained = trained_roles(run)
     names = load_artifact(folder).info.label_names
-    if roles.text is None and roles.template is None:
-        roles = replace(roles, text=trained.text, template=trained.template)
+    if roles.text is None and roles.template is None and roles.image is None:
+        roles = replace(roles, text=trained.text, template=trained.template, image=trained.image)
     with emitter.stage("check", f"Reading {source}"):
         table = read_table(source)
         if roles.id is None and trained.id in table.column_names:
@@ -116,6 +120,13 @@ def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", 
     with emitter.stage("load", "Loading the specialist"):
         specialist = load_specialist(folder, device=device)
     dataset = loaded.dataset
-    with emitter.stage("predict", f"Predicting {len(dataset)} rows"):
-        probs = specialist.probabilities(dataset.inputs, emitter)
+    read = [i for i, value in enumerate(dataset.inputs) if not isinstance(value, UnreadableImage)]
+    for i in sorted(set(range(len(dataset))) - set(read)):
+        reason = dataset.inputs[i].problem
+        emitter.emit(
+            "warning", f"Row {i + 1} has no prediction: {reason}.", row=i, example_id=str(dataset.example_id[i])
+        )
+    probs = np.full((len(dataset), len(names)), np.nan)
+    with emitter.stage("predict", f"Predicting {len(read)} rows"):
+        probs[read] = specialist.probabilities([dataset.inputs[i] for i in read], emitter)
     return Answers(tuple(dataset.example_id.tolist()), probs, specialist.label_names)

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase, load_tokenizer
 from honed.config import Config
-from honed.data.checks import structural_checks
+from honed.data.checks import CheckSettings, check_dataset
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan, plan_folds
+from honed.data.image_checks import image_checks
 from honed.data.issue_table import IssueTable
-from honed.data.loading import load_dataset
+from honed.data.loading import LoadedData, load_dataset
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
 from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.data.tables import write_parquet
+from honed.data.token_checks import Tokenizer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +40,7 @@ class Prepared:
 
 def roles_of(config: Config) -> Roles:
     """The columns that the configuration names."""
-    return Roles(text=config.text, label=config.label, group=config.group, id=config.id, template=config.template)
+    return Roles(config.text, config.label, config.group, config.id, config.template, config.image)
 
 
 def read_source(source: str) -> pa.Table:
@@ -48,27 +52,48 @@ def read_source(source: str) -> pa.Table:
     return read_table(source)
 
 
-def prepare(config: Config, base: ResolvedBase | None) -> Prepared:
-    """Read and check the data. Without a base, the checks that need a tokenizer are left out."""
-    loaded = load_dataset(read_source(config.data), roles_of(config), require_label=True)
-    tokenizer = load_tokenizer(base) if base else None
+def text_tokenizer(base: ResolvedBase | None, max_tokens: int) -> Tokenizer:
+    """What the checks of tokens need of the base; without one, they do not run."""
+    if base is None:
+        return Tokenizer(None, None, max_tokens)
+    tokenizer = load_tokenizer(base)
+    fast: Any = getattr(tokenizer, "backend_tokenizer", None)
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+        return ids
+
+    def count(texts: Sequence[str]) -> list[int]:
+        fast.no_truncation()  # both may be switched on by the base's own tokenizer.json
+        fast.no_padding()
+        return [len(encoding) for encoding in fast.encode_batch_fast(list(texts))]
+
+    return Tokenizer(tokenize, tokenizer.decode, max_tokens, count if fast is not None else None)
+
+
+def load(config: Config) -> LoadedData:
+    """Read the labelled rows that the configuration names."""
+    return load_dataset(read_source(config.data), roles_of(config), require_label=True)
+
+
+def prepare(
+    config: Config, base: ResolvedBase | None, loaded: LoadedData | None = None, finder: Finder = find_personal_batch
+) -> Prepared:
+    """Check the data, read here if they are not yet. Without a base, the checks that need a tokenizer are left out.
+
+    finder : finds personal data.
+    """
+    loaded = loaded or load(config)
     test_inputs = None
     if config.test_file:
         test = load_dataset(read_table(config.test_file), roles_of(config), require_label=False)
         test_inputs = test.dataset.inputs
-
-    def tokenize(texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]  # type: ignore[misc]
-        return ids
-
-    checked = structural_checks(
-        loaded.dataset,
-        folds=config.folds,
-        tokenize=tokenize if tokenizer else None,
-        decode=tokenizer.decode if tokenizer else None,
-        max_tokens=config.max_tokens,
-        test_inputs=test_inputs,
-    )
+    if loaded.roles.image:
+        checked = image_checks(loaded.dataset, folds=config.folds, test_inputs=test_inputs)
+    else:
+        tokenizer = text_tokenizer(base, config.max_tokens)
+        test_texts = None if test_inputs is None else [test_inputs]
+        checked = check_dataset(loaded.dataset, CheckSettings(config.folds, tokenizer, test_texts, finder))
     dataset = checked.dataset
     counts = Counter(dataset.label.tolist())
     facts = {
@@ -111,11 +136,11 @@ def development(dataset: Dataset, plan: FoldPlan) -> tuple[Dataset, FoldPlan]:
 
 
 def write_texts(path: Path, dataset: Dataset) -> None:
-    """Keep the texts beside the tables, so that the report can show the worst mistakes."""
+    """Keep the texts, or the names of the images, beside the tables: the report shows the worst mistakes."""
     import pyarrow as pa
 
     columns = {
         "example_id": pa.array(dataset.example_id.tolist(), pa.string()),
-        "text": pa.array(dataset.inputs, pa.string()),
+        "text": pa.array([str(value) for value in dataset.inputs], pa.string()),
     }
     write_parquet(pa.table(columns), path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
+from honed.data.image_files import ImageFile
 from honed.errors import EvidenceError
 from honed.evidence.baselines import BASELINES, BaselineRows, holdout_baseline, out_of_fold_baseline
 from honed.evidence.calibration import CalibrationSummary
@@ -36,14 +37,23 @@ def baseline_rows(
 ) -> BaselineRows | None:
     """What a baseline reads of the dataset; None where there is nothing for it. label : (n,) if not the data's own."""
     inputs: Any = dataset.inputs
+    if name == ("tfidf_logreg" if isinstance(dataset.inputs[0], ImageFile) else "pixels_logreg"):
+        return None  # images have no words, texts no pixels
     if name == "linear_probe":
         inputs = features
     elif name == "gradient_boosting":
         if not dataset.columns:
             return None  # free text has no columns
         inputs = np.column_stack([numbers(cells) for cells in dataset.columns.values()])
+    elif name == "pixels_logreg":
+        inputs = pixels(dataset.inputs)
     taught = dataset.label if label is None else label
     return BaselineRows(inputs, taught, dataset.example_id, len(dataset.label_names))
+
+
+def pixels(files: Sequence[ImageFile]) -> Features:
+    """The thumbnails of images, (n, 16 * 16 * 3)."""
+    return np.stack([file.colours.ravel() for file in files]).astype(np.float64)
 
 
 def numbers(cells: npt.NDArray[np.str_]) -> Features:

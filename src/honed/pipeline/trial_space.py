@@ -21,7 +21,7 @@ from honed.methods.base import get_method
 
 SWEPT = (
     "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "epochs", "patience",
-    "batch_size", "head", "depth", "max_tokens", "precision",
+    "batch_size", "head", "depth", "max_tokens", "image_size", "image_fit", "precision",
 )  # fmt: skip
 """Fields of the configuration that can be tried; every option of the method can be, too."""
 
@@ -32,7 +32,8 @@ _OTHER_ROWS = "settings must be compared on the same rows and folds"
 _COMPARE = "that is a comparison: `honed compare` makes it, and corrects its test for the number of methods"
 _NO_EFFECT = "it does not change what is learned"
 REFUSED = {
-    "data": _OTHER_ROWS, "text": _OTHER_ROWS, "label": _OTHER_ROWS, "group": _OTHER_ROWS, "id": _OTHER_ROWS,
+    "data": _OTHER_ROWS, "text": _OTHER_ROWS, "image": _OTHER_ROWS, "label": _OTHER_ROWS, "group": _OTHER_ROWS,
+    "id": _OTHER_ROWS,
     "template": _OTHER_ROWS, "test_file": _OTHER_ROWS, "folds": _OTHER_ROWS, "holdout_frac": _OTHER_ROWS,
     "stop_frac": _OTHER_ROWS, "task": _OTHER_ROWS, "base": _COMPARE, "revision": _COMPARE, "method": _COMPARE,
     "seed": "the seed that looks best on a stop part is only the luckiest",

@@ -23,7 +23,7 @@ from honed.planning.metering import NOTHING, Meter, Work
 from honed.planning.shapes import BaseShape
 from honed.planning.workload import Batch
 from honed.routing import Routing
-from honed.tasks.heads import MeanHead, NativeHead
+from honed.tasks.heads import LinearHead, NativeHead
 from honed.tasks.text_classification import TextClassification
 from honed.training.layers import find_layers, resolve_depth
 from honed.training.stack import Adaptation, Inputs, Stack
@@ -259,7 +259,7 @@ class Rehearsal:
             else:
                 model = transformers.AutoModel.from_config(config, dtype=self.dtype)
                 wide = torch.float64 if self.dtype == torch.float64 else torch.float32
-                head = MeanHead(routing, n_slots, specialist.n_classes, self.base.hidden_size, wide)
+                head = LinearHead(routing, n_slots, specialist.n_classes, self.base.hidden_size, wide)
         return model, head
 
     def _count(self) -> Parameters:

@@ -14,7 +14,7 @@ from honed.base_shape import quiet
 from honed.methods.base import get_method
 from honed.planning.shapes import BaseShape
 from honed.routing import Routing
-from honed.tasks.heads import MeanHead
+from honed.tasks.heads import LinearHead
 from honed.tasks.text_classification import TextClassification
 from honed.training.layers import find_layers
 from honed.training.stack import Adaptation, Stack
@@ -54,7 +54,7 @@ class Sizes:
             chosen = get_method(method)
             task = TextClassification(SimpleNamespace(pad_token_id=0), 1)
             with quiet(), torch.device("meta"), _WithoutContent():
-                head = MeanHead(Routing(), 1, 1, self.base.hidden_size, torch.float32)
+                head = LinearHead(Routing(), 1, 1, self.base.hidden_size, torch.float32)
                 adaptation = Adaptation(chosen, [chosen.options(**options)], depth, [0])
                 stack = Stack(self._copy(depth), head, task, adaptation)
                 self._known[key] = sum(p.numel() for p in stack.adapter_parameters(0).values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from honed.bases import ResolvedBase, resolve
 from honed.errors import BaseModelError
 from honed.events import Emitter
 from honed.methods.base import get_method
-from honed.training.build import StackSpec, build_stack, encode
+from honed.training.build import HeadKind, StackSpec, build_stack, encode
 from honed.training.loop import predict
 from honed.training.stack import Stack, token_batches
 
@@ -31,24 +32,24 @@ class Specialist:
         """The classes, in the order of the logits."""
         return self.artifact.info.label_names
 
-    def logits(self, texts: Sequence[str], emitter: Emitter | None = None) -> npt.NDArray[np.float64]:
-        """Logits before the temperature: (n, c), in the order of `texts`."""
-        if not texts:
+    def logits(self, examples: Sequence[Any], emitter: Emitter | None = None) -> npt.NDArray[np.float64]:
+        """Logits before the temperature: (n, c), in the order of the examples: texts, or image files."""
+        if not examples:
             return np.zeros((0, len(self.label_names)))
-        inputs = encode(self.stack, texts)
-        result = np.empty((len(texts), len(self.label_names)))
+        inputs = encode(self.stack, examples)
+        result = np.empty((len(examples), len(self.label_names)))
         order = np.argsort(inputs.n_tokens, kind="stable")
         done = 0
         for rows in token_batches(order, inputs.n_tokens, 65536):
             result[rows] = predict(self.stack, inputs, None, 0, rows)
             done += len(rows)
             if emitter:
-                emitter.emit("progress", "predicting", done=done, total=len(texts), unit="row")
+                emitter.emit("progress", "predicting", done=done, total=len(examples), unit="row")
         return result
 
-    def probabilities(self, texts: Sequence[str], emitter: Emitter | None = None) -> npt.NDArray[np.float64]:
+    def probabilities(self, examples: Sequence[Any], emitter: Emitter | None = None) -> npt.NDArray[np.float64]:
         """Calibrated probabilities: softmax(logits / temperature), (n, c)."""
-        scaled = self.logits(texts, emitter) / self.artifact.info.temperature
+        scaled = self.logits(examples, emitter) / self.artifact.info.temperature
         exp = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
         result: npt.NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
         return result
@@ -74,12 +75,14 @@ def assemble(artifact: Artifact, base: ResolvedBase, *, device: str) -> Speciali
     spec = StackSpec(
         method=info.method,
         options=get_method(info.method).options(**info.method_options),
-        head="native" if info.head == "native" else "mean",
+        head=cast("HeadKind", info.head),
         depth=info.depth,
         label_names=info.label_names,
         max_tokens=info.max_tokens,
         dtype=info.dtype,
         device=device,
+        task=info.task,
+        reading=info.reading or None,
     )
     stack = build_stack(base, spec, seeds=[0])
     if tokenizer_sha256(stack.task.tokenizer) != info.tokenizer_sha256:

@@ -1,13 +1,14 @@
 """Heads: what turns the base's hidden states into logits, one copy a slot.
 
-`mean`   masked mean of the last hidden state, then a linear layer. A sentence encoder was trained for this reading.
-`native` the model class's own head (`AutoModelForSequenceClassification`), which plain transformers + PEFT rebuilds.
+`mean`   mean of the last hidden state (over a text's tokens, over an image's patches), then a linear layer.
+`cls`    the first token, then a linear layer.        `both`   the first token beside the mean of the patches.
+`native` the model class's own head (`AutoModelFor...Classification`), which plain transformers + PEFT rebuilds.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
@@ -16,23 +17,49 @@ from honed.errors import BaseModelError
 from honed.routing import Routing
 
 
-def masked_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+class Pooling(Protocol):
+    """hidden: (rows, tokens, d), mask: (rows, tokens), None where there is no padding -> (rows, n * d)."""
+
+    def __call__(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """The pooled hidden states."""
+        ...
+
+
+def masked_mean(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean over the tokens that are not padding. hidden: (rows, tokens, d), mask: (rows, tokens) -> (rows, d)."""
+    if mask is None:
+        return hidden.mean(1)
     keep = mask.unsqueeze(-1).to(hidden.dtype)
     result: torch.Tensor = (hidden * keep).sum(1) / keep.sum(1).clamp(min=1)
     return result
 
 
-class MeanHead(torch.nn.Module):
-    """logits = W_s mean(h) + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c). Starts at zero."""
+def first_token(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The first token, where encoders gather the whole: (rows, d)."""
+    del mask
+    return hidden[:, 0]
 
-    kind = "mean"
+
+class LinearHead(torch.nn.Module):
+    """logits = W_s pool(h) + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c). Starts at zero.
+
+    width : of what `pool` gives.
+    """
+
     module_names: tuple[str, ...] = ()  # none of the model's own modules belongs to it
 
-    def __init__(self, routing: Routing, n_slots: int, n_classes: int, hidden_size: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        n_slots: int,
+        n_classes: int,
+        width: int,
+        dtype: torch.dtype,
+        pool: Pooling = masked_mean,
+    ) -> None:
         super().__init__()
-        self.routing = routing
-        zeros = [torch.zeros(n_classes, hidden_size, dtype=dtype) for _ in range(n_slots)]
+        self.routing, self.pool = routing, pool
+        zeros = [torch.zeros(n_classes, width, dtype=dtype) for _ in range(n_slots)]
         self.weight = torch.nn.ParameterList([torch.nn.Parameter(w) for w in zeros])
         self.bias = torch.nn.ParameterList([torch.nn.Parameter(w[:, 0].clone()) for w in zeros])
 
@@ -40,9 +67,9 @@ class MeanHead(torch.nn.Module):
         """Leaf parameters of one slot: weight (c, d) and bias (c,)."""
         return {"weight": self.weight[slot], "bias": self.bias[slot]}
 
-    def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
         """Logits (rows, c) from the backbone's output and the attention mask (rows, tokens)."""
-        pooled = masked_mean(output.last_hidden_state, mask).to(self.weight[0].dtype)
+        pooled = self.pool(output.last_hidden_state, mask).to(self.weight[0].dtype)
         return torch.cat(
             [functional.linear(own, self.weight[s], self.bias[s]) for s, own in self.routing.split(pooled)]
         )
@@ -62,17 +89,15 @@ class SlotModule(torch.nn.Module):
 
 
 class NativeHead(torch.nn.Module):
-    """The head modules of a sequence classifier, copied a slot and put back into the model in place.
+    """The head modules of a classifier, copied a slot and put back into the model in place.
 
-    model : the whole classifier; its backbone is `model.base_model`.
+    model : the whole classifier; its backbone is `model.base_model`.    pool : for features of the base beside it.
     """
 
-    kind = "native"
-
-    def __init__(self, model: Any, routing: Routing, n_slots: int) -> None:
+    def __init__(self, model: Any, routing: Routing, n_slots: int, pool: Pooling = masked_mean) -> None:
         super().__init__()
         backbone = model.base_model
-        self.routing = routing
+        self.routing, self.pool = routing, pool
         self.module_names = tuple(
             name
             for name, child in model.named_children()
@@ -102,7 +127,7 @@ class NativeHead(torch.nn.Module):
         for name in self.module_names:
             setattr(model, name, self.slots[name].copies[slot])  # type: ignore[index]
 
-    def forward(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
         """The model has already applied the head; mask is not needed."""
         logits: torch.Tensor = output.logits
         return logits

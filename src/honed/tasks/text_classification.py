@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from honed.bases import ResolvedBase, load_tokenizer
+from honed.tasks.base import Reading, cross_entropy
+
 if TYPE_CHECKING:
     import torch
+
+    from honed.tasks.heads import Pooling
 
 
 class TextClassification:
     """encode texts to token ids, collate them to a padded batch, and give the loss of each row."""
 
-    name = "text_classification"
-    metrics = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "auroc", "ece")
+    name: ClassVar[str] = "text_classification"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "auroc", "ece")
+    default_base: ClassVar[str] = "minilm"
+    default_head: ClassVar[str] = "mean"
+    heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "native")
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer
@@ -24,6 +33,22 @@ class TextClassification:
         # Padding is masked everywhere, so a tokenizer without a pad token may use any id.
         pad = tokenizer.pad_token_id
         self.pad_id = int(pad if pad is not None else tokenizer.eos_token_id or 0)
+
+    @classmethod
+    def over(cls, base: ResolvedBase, reading: Reading, model: Any) -> Self:
+        """See `Task`. reading : `max_tokens`."""
+        del model
+        return cls(load_tokenizer(base), int(reading["max_tokens"]))
+
+    def pooling(self, head: str) -> tuple[Pooling, int]:
+        """See `Task`."""
+        from honed.tasks.heads import first_token, masked_mean
+
+        return (first_token if head == "cls" else masked_mean), 1
+
+    def n_tokens(self, encoded: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int64]:
+        """See `Task`."""
+        return np.array([len(row) for row in encoded], dtype=np.int64)
 
     def encode(self, inputs: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """Token ids of each text, truncated to `max_tokens`; never empty."""
@@ -50,8 +75,7 @@ class TextClassification:
     @staticmethod
     def loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of each row in nats. logits: (rows, c), label: (rows,) -> (rows,)."""
-        from torch.nn import functional
+        return cross_entropy(logits, label)
 
-        return functional.cross_entropy(
-            logits.float() if logits.dtype.itemsize < 4 else logits, label, reduction="none"
-        )
+
+TASK = TextClassification

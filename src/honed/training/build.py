@@ -7,22 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import psutil
 import torch
 
-from honed.bases import ResolvedBase, load_backbone, load_sequence_classifier, load_tokenizer
+from honed.bases import ResolvedBase, load_backbone, load_classifier
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.routing import Routing
-from honed.tasks.heads import MeanHead, NativeHead
-from honed.tasks.text_classification import TextClassification
+from honed.tasks.base import Reading, check_head, get_task
+from honed.tasks.heads import LinearHead, NativeHead
 from honed.training.allocator import keep_freed_memory
 from honed.training.stack import Adaptation, Inputs, Stack
 from honed.training.trunk import TrunkCache
 
-HeadKind = Literal["mean", "native"]
+HeadKind = Literal["mean", "cls", "both", "native"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class StackSpec:
     """What a stack is made of; the same for training and for serving.
 
     options : of every slot.    seed : draws a new native head.    recompute : see `Adaptation`.
+    reading : how a task other than text classification reads its inputs; for texts, `max_tokens` says it all.
     """
 
     method: str
@@ -42,6 +42,8 @@ class StackSpec:
     device: str = "auto"
     seed: int = 0
     recompute: bool = False
+    task: str = "text_classification"
+    reading: Reading | None = None
 
 
 def build_stack(
@@ -49,22 +51,29 @@ def build_stack(
 ) -> Stack:
     """A stack of one slot a seed over `base`. slot_options : one a slot, where they differ.
 
-    Raises UsageError if `max_tokens` exceeds what the base can read.
+    Raises UsageError if `max_tokens` exceeds what the base can read, or the head does not fit the task.
     """
-    check_max_tokens(base, spec.max_tokens)
+    task_class = get_task(spec.task)
+    check_head(task_class, spec.head)
+    if spec.reading is None:
+        check_max_tokens(base, spec.max_tokens)
     keep_freed_memory()
-    task = TextClassification(load_tokenizer(base), spec.max_tokens)
     routing = Routing()
     n_classes, device = len(spec.label_names), pick_device(spec.device)
-    model: Any
+    is_native = spec.head == "native"
+    model: Any = (
+        load_classifier(base, spec.label_names, task_class.auto_class, dtype=spec.dtype, seed=spec.seed)
+        if is_native
+        else load_backbone(base, dtype=spec.dtype)
+    )
+    task = task_class.over(base, spec.reading or {"max_tokens": spec.max_tokens}, model)
+    pool, n_pooled = task.pooling(spec.head)
     head: Any
-    if spec.head == "native":
-        model = load_sequence_classifier(base, n_classes, spec.label_names, dtype=spec.dtype, seed=spec.seed)
-        head = NativeHead(model, routing, len(seeds))
+    if is_native:
+        head = NativeHead(model, routing, len(seeds), pool)
     else:
-        model = load_backbone(base, dtype=spec.dtype)
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        head = MeanHead(routing, len(seeds), n_classes, base.hidden_size, dtype)
+        head = LinearHead(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
     model.to(device)
     head.to(device)
     options = slot_options or [spec.options] * len(seeds)
@@ -99,10 +108,10 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def encode(stack: Stack, inputs: Sequence[str]) -> Inputs:
+def encode(stack: Stack, inputs: Sequence[Any]) -> Inputs:
     """The examples as the base reads them."""
     encoded = stack.task.encode(inputs)
-    return Inputs(encoded, np.array([len(row) for row in encoded], dtype=np.int64))
+    return Inputs(encoded, stack.task.n_tokens(encoded))
 
 
 def make_trunk(

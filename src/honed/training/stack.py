@@ -15,7 +15,6 @@ from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import Host, Method
 from honed.routing import Segment, SharedInput
-from honed.tasks.heads import masked_mean
 from honed.training.layers import find_layers, resolve_depth
 from honed.training.trunk import TrunkCache, capture, replay
 
@@ -135,14 +134,15 @@ class Stack:
         if not self.is_shared:
             self.adapters.use(pairs[0][0])
         batch, output = self._run(inputs, trunk, rows, self.model)
-        result: torch.Tensor = self.head(output, batch["attention_mask"])
+        result: torch.Tensor = self.head(output, batch.get("attention_mask"))
         return result
 
     def features(self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows) -> torch.Tensor:
-        """Mean-pooled last hidden state of the frozen base: (rows, d)."""
+        """Last hidden state of the frozen base, pooled as the head pools it: (rows, n * d)."""
         self._use_base()
         batch, output = self._run(inputs, trunk, rows, self.model.base_model)
-        return masked_mean(output.last_hidden_state, batch["attention_mask"])
+        features: torch.Tensor = self.head.pool(output.last_hidden_state, batch.get("attention_mask"))
+        return features
 
     def _use_base(self) -> None:
         self.routing.segments = ()
@@ -175,8 +175,14 @@ class Stack:
             self.routing.shared_input = None
 
     def _collate(self, inputs: Inputs, rows: Rows) -> dict[str, torch.Tensor]:
-        batch = self.task.collate([inputs.encoded[i] for i in rows])
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        return self.to_model(self.task.collate([inputs.encoded[i] for i in rows]))
+
+    def to_model(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A collated batch on the model's device, its floating-point tensors in the model's number format."""
+        return {
+            name: tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in batch.items()
+        }
 
 
 def token_batches(order: Rows, n_tokens: npt.NDArray[np.int64], batch_tokens: int) -> list[Rows]:

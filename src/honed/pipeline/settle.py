@@ -1,0 +1,66 @@
+"""What `auto` means for these data: the task, the base, the head, the size of the images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from honed.base_files import read_config
+from honed.bases import ResolvedBase, resolve
+from honed.config import Config
+from honed.data.loading import LoadedData
+from honed.errors import UsageError
+from honed.tasks.base import get_task
+from honed.tasks.image_classification import patch_size
+
+AUTO_PATCHES = (6, 16)
+"""Patches along a side of the smallest and of the largest image that `--image-size auto` asks for (docs/images.md)."""
+
+
+def settled(config: Config, loaded: LoadedData) -> Config:
+    """The configuration with the task that the data ask for, and that task's base and head where none was named.
+
+    Raises UsageError if the task does not fit the columns.
+    """
+    task = "image_classification" if loaded.roles.image else "text_classification"
+    if config.task not in ("auto", task):
+        named = "images" if loaded.roles.image else "texts"
+        raise UsageError(
+            f"--task {config.task} does not fit {config.data}, whose rows are {named}.",
+            remedy=f"Leave --task out, or name the column: --{'text' if loaded.roles.image else 'image'} NAME.",
+        )
+    return with_task(config, task)
+
+
+def settle(config: Config, loaded: LoadedData) -> tuple[Config, ResolvedBase]:
+    """The configuration without any `auto` that depends on the data, and its base.
+
+    Raises UsageError as `settled`, BaseModelError as `resolve`.
+    """
+    config = settled(config, loaded)
+    base = resolve(config.base, revision=config.revision)
+    if config.task == "image_classification" and config.image_size == "auto":
+        config = config.model_copy(update={"image_size": auto_image_size(loaded, patch_of(base))})
+    return config, base
+
+
+def with_task(config: Config, task: str) -> Config:
+    """The configuration for that task, with its own base and head where none was named."""
+    own = get_task(task)
+    update = {"task": task}
+    if config.base == "auto":
+        update["base"] = own.default_base
+    if config.head == "auto":
+        update["head"] = own.default_head
+    return config.model_copy(update=update)
+
+
+def patch_of(base: ResolvedBase) -> int:
+    """Pixels of a patch's side. Raises BaseModelError if the base reads no images."""
+    return patch_size(base, read_config(base.path))
+
+
+def auto_image_size(loaded: LoadedData, patch: int) -> int:
+    """A square for the images: their own size, as far as it is within the bounds of `AUTO_PATCHES`."""
+    sides = [min(file.width, file.height) for file in loaded.dataset.inputs]
+    smallest, largest = AUTO_PATCHES
+    return patch * int(np.clip(round(float(np.median(sides)) / patch), smallest, largest))

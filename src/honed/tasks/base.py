@@ -1,0 +1,111 @@
+"""What a task is: how inputs become tensors, which heads read them, and what a row costs. Tasks are discovered."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from honed.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from honed.bases import ResolvedBase
+    from honed.tasks.heads import Pooling
+
+Reading = Mapping[str, Any]
+"""All that decides, beside the base, how an input becomes tensors; plain JSON, and a part of what ships."""
+
+
+class Task(Protocol):
+    """One task over one base.
+
+    name, metrics : of the task.    default_base, default_head : where the user names none.
+    heads : the kinds of head that can read it.    auto_class : the class of transformers with a head of its own.
+    tokenizer : of a text task, else None.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    default_base: ClassVar[str]
+    default_head: ClassVar[str]
+    heads: ClassVar[tuple[str, ...]]
+    auto_class: ClassVar[str]
+    tokenizer: Any
+
+    @classmethod
+    def over(cls, base: ResolvedBase, reading: Reading, model: Any) -> Self:
+        """The task over a loaded base.
+
+        Raises BaseModelError or UsageError if the base cannot read so.
+        """
+        ...
+
+    def pooling(self, head: str) -> tuple[Pooling, int]:
+        """How a kind of head pools the hidden states, and how many times their width that gives."""
+        ...
+
+    def encode(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """The examples as `collate` takes them."""
+        ...
+
+    def n_tokens(self, encoded: Sequence[Any]) -> npt.NDArray[np.int64]:
+        """Tokens of each example."""
+        ...
+
+    def collate(self, encoded: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """What the model is called with; `attention_mask` (rows, tokens) is among it where there is padding."""
+        ...
+
+    def loss(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """The loss of each row in nats. logits: (rows, c), label: (rows,) -> (rows,)."""
+        ...
+
+
+def cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each row in nats, in float32 or better. logits: (rows, c), label: (rows,) -> (rows,)."""
+    from torch.nn import functional
+
+    return functional.cross_entropy(logits.float() if logits.dtype.itemsize < 4 else logits, label, reduction="none")
+
+
+@cache
+def discover_tasks() -> dict[str, type[Task]]:
+    """All tasks by name, sorted: each module of this folder that defines `TASK`."""
+    found = {}
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        task = getattr(importlib.import_module(f"honed.tasks.{info.name}"), "TASK", None)
+        if task is not None:
+            found[task.name] = task
+    return dict(sorted(found.items()))
+
+
+def get_task(name: str) -> type[Task]:
+    """The task called `name`.
+
+    Raises UsageError with the nearest name if there is none.
+    """
+    tasks = discover_tasks()
+    if name not in tasks:
+        near = difflib.get_close_matches(name, tasks, n=1)
+        raise UsageError(
+            f"There is no task {name!r}.",
+            remedy=(f"Did you mean {near[0]!r}? " if near else "") + f"Known tasks: {', '.join(tasks)}.",
+        )
+    return tasks[name]
+
+
+def check_head(task: type[Task], head: str) -> None:
+    """Raises UsageError if a head of that kind cannot read the task."""
+    if head not in task.heads:
+        raise UsageError(
+            f"--head {head} does not fit {task.name.replace('_', ' ')}.", remedy=f"Use {', '.join(task.heads)}."
+        )
