@@ -1,7 +1,7 @@
 """Turn a general pretrained model into a specialist for one domain, with proof.
 
-`fit` trains and proves a specialist, `load` opens one, `compare` weighs methods, `HonedClassifier` is the scikit-learn
-estimator. Nothing heavy is imported before one of them is used.
+`fit` trains and proves a specialist, `load` opens one, `compare` weighs methods, `audit` says what wrong labels cost,
+`HonedClassifier` is the scikit-learn estimator. Nothing heavy is imported before one of them is used.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from honed.version import __version__
 
 if TYPE_CHECKING:
-    from honed.api import Comparison, Run, compare, fit, load
+    from honed.api import Audit, Comparison, Run, audit, compare, fit, load
     from honed.estimator import HonedClassifier
 
-__all__ = ["Comparison", "HonedClassifier", "Run", "__version__", "compare", "fit", "load"]
+__all__ = ["Audit", "Comparison", "HonedClassifier", "Run", "__version__", "audit", "compare", "fit", "load"]
 
 _HOMES = {
+    "Audit": "honed.api",
     "Comparison": "honed.api",
     "HonedClassifier": "honed.estimator",
     "Run": "honed.api",
+    "audit": "honed.api",
     "compare": "honed.api",
     "fit": "honed.api",
     "load": "honed.api",

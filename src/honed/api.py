@@ -1,4 +1,4 @@
-"""honed from Python: `fit` and `load` return a `Run`, `compare` a `Comparison`."""
+"""honed from Python: `fit` and `load` return a `Run`, `compare` a `Comparison`, `audit` an `Audit`."""
 
 from __future__ import annotations
 
@@ -227,6 +227,56 @@ def compare(
     named = comparing.candidates(methods, {Path(name).stem: read_recipe(name) for name in recipes})
     with watching(quiet=not progress, command="compare") as watcher:
         return Comparison(comparing.compare(values, named, [watcher]).path)
+
+
+class Audit:
+    """A finished audit of labels: what wrong ones would cost, how many are found, what cleaning wins back."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.figures: dict[str, Any] = RunFolder(self.path).read_json(self.path / "audit.json")
+
+    def __repr__(self) -> str:
+        return f"Audit({str(self.path)!r}, inject={[one['rate'] for one in self.figures['rates']]})"
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """What it says, in sentences; the last one is whether cleaning is worth the while."""
+        return tuple(self.figures["summary"])
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained page."""
+        return self.path / "audit.html"
+
+
+def audit(  # noqa: PLR0913 - each is a flag of `honed audit`
+    data: str | Path,
+    inject: Sequence[float] = (0.03, 0.1),
+    *,
+    noise: str = "confusion",
+    draws: int = 1,
+    modes: Sequence[str] = ("drop", "weight"),
+    rows: int = 3000,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Audit:
+    """Plant wrong labels in the training sides and measure, as `honed audit` does.
+
+    inject : shares of labels to spoil.    noise : uniform, or confusion: as a tired person would.
+    modes : ways of cleaning to try: drop, weight, relabel; none of them is quickest.    rows : at most so many.
+    settings : those that only a run has a use for (clean, gate, require, ...) change nothing.
+
+    Raises a HonedError with problem, cause and remedy.
+    """
+    from honed.pipeline.audit import audit_options
+    from honed.pipeline.audit_files import audit_into_folder
+
+    options = audit_options(rates=inject, kind=noise, n_draws=draws, modes=modes, max_rows=rows)
+    out = settings.pop("out", None)
+    config = make_config({**settings, "data": str(data)})
+    with watching(quiet=not progress, command="audit") as watcher:
+        return Audit(audit_into_folder(config, options, None if out is None else str(out), [watcher]).path)
 
 
 def load(path: str | Path) -> Run:
