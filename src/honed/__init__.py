@@ -1,6 +1,6 @@
 """Turn a general pretrained model into a specialist for one domain, with proof.
 
-`fit` trains and proves a specialist, `load` opens one, `compare` weighs methods, `audit` says what wrong labels cost,
+`fit` trains and proves a specialist, `load` opens one, `compare` weighs methods, `audit` tells what label noise costs,
 `HonedClassifier` is the scikit-learn estimator. Nothing heavy is imported before one of them is used.
 """
 

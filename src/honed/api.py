@@ -230,19 +230,21 @@ def compare(
 
 
 class Audit:
-    """A finished audit of labels: what wrong ones would cost, how many are found, what cleaning wins back."""
+    """A finished audit: its figures (audit.json) and its report."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.figures: dict[str, Any] = RunFolder(self.path).read_json(self.path / "audit.json")
 
     def __repr__(self) -> str:
-        return f"Audit({str(self.path)!r}, inject={[one['rate'] for one in self.figures['rates']]})"
+        return f"Audit({str(self.path)!r})"
 
     @property
-    def summary(self) -> tuple[str, ...]:
-        """What it says, in sentences; the last one is whether cleaning is worth the while."""
-        return tuple(self.figures["summary"])
+    def summary(self) -> str:
+        """What it means, in plain words, a line for each rate."""
+        from honed.evidence.audit_words import summary
+
+        return "\n".join(summary(self.figures))
 
     @property
     def report(self) -> Path:
@@ -250,33 +252,31 @@ class Audit:
         return self.path / "audit.html"
 
 
-def audit(  # noqa: PLR0913 - each is a flag of `honed audit`
+def audit(  # noqa: PLR0913 - each is an option of the command
     data: str | Path,
     inject: Sequence[float] = (0.03, 0.1),
     *,
     noise: str = "confusion",
     draws: int = 1,
-    modes: Sequence[str] = ("drop", "weight"),
     rows: int = 3000,
+    modes: Sequence[str] = ("drop", "weight"),
     progress: bool = False,
     **settings: Unpack[Settings],
 ) -> Audit:
-    """Plant wrong labels in the training sides and measure, as `honed audit` does.
+    """Spoil labels on purpose; measure what that costs, how much is found, what cleaning wins back: `honed audit`.
 
-    inject : shares of labels to spoil.    noise : uniform, or confusion: as a tired person would.
-    modes : ways of cleaning to try: drop, weight, relabel; none of them is quickest.    rows : at most so many.
-    settings : those that only a run has a use for (clean, gate, require, ...) change nothing.
+    inject : shares of labels.    noise : confusion or uniform.    draws : for each rate.    rows : at most.
 
     Raises a HonedError with problem, cause and remedy.
     """
     from honed.pipeline.audit import audit_options
-    from honed.pipeline.audit_files import audit_into_folder
+    from honed.pipeline.audit_files import audit_to_folder
 
-    options = audit_options(rates=inject, kind=noise, n_draws=draws, modes=modes, max_rows=rows)
-    out = settings.pop("out", None)
-    config = make_config({**settings, "data": str(data)})
+    options = audit_options(inject, noise, draws, modes, rows)
+    values: dict[str, Any] = {**settings, "data": str(data)}
+    values |= {name: str(values[name]) for name in ("out", "decisions") if values.get(name) is not None}
     with watching(quiet=not progress, command="audit") as watcher:
-        return Audit(audit_into_folder(config, options, None if out is None else str(out), [watcher]).path)
+        return Audit(audit_to_folder(make_config(values), options, [watcher]).path)
 
 
 def load(path: str | Path) -> Run:

@@ -23,6 +23,7 @@ SHORT = ["--epochs", "2", "--depth", "1", "--folds", "3", "--max-tokens", "32"]
 CONTRACT = {
     "config.yaml", "dataset.json", "folds.parquet", "issues.parquet", "events.jsonl", "oof.parquet", "holdout.parquet",
     "metrics.json", "verdict.json", "adapter", "report.html", "README.md", "texts.parquet", "baselines",
+    "labels.parquet",
 }  # fmt: skip
 
 

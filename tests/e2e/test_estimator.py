@@ -43,6 +43,7 @@ def test_parameters_are_those_of_fit() -> None:
     defaults = {name: p.default for name, p in inspect.signature(HonedClassifier).parameters.items()}
     assert defaults.pop("stop_frac") == 0.0
     assert defaults.pop("method_options") is None
+    assert (defaults.pop("base"), defaults.pop("head")) == ("minilm", "mean"), "what auto means for texts"
     assert defaults == {name: Config.model_fields[name].default for name in defaults}
 
 

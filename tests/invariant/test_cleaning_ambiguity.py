@@ -85,6 +85,8 @@ def test_cleaning_what_is_only_ambiguous_moves_the_score_by_less_than_a_point(
     _, is_ambiguous = ambiguous_rows()
     assert len(cleaned) == len(honest) == N_ROWS
     assert abs(accuracy(cleaned) - accuracy(honest)) < ONE_POINT
+    if mode == "drop":  # confident learning hardly flags what is only ambiguous: there is nothing to be fooled by
+        return
     # The trap is set: rows were cleaned away, nearly all ambiguous, and scoring the survivors alone would lie.
     lost = taught.targets[None].weight < 0.5
     assert lost.sum() > 0.03 * N_ROWS and is_ambiguous[lost].mean() > 0.9

@@ -1,215 +1,165 @@
-"""An audit in words, drawing and page: says what was measured, and what could not be; safe with hostile names."""
+"""An audit's options, words, plot, page and row table: whole, honest about what is missing, safe with hostile names."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
-from html.parser import HTMLParser
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, average_precision_score
 
 from evidence_tables import table
-from honed.errors import OutputError
+from honed.errors import OutputError, UsageError
 from honed.evidence.audit import Arm, Audit, Scenario
-from honed.evidence.audit_plot import noise_plot
-from honed.evidence.audit_report import render_audit, write_audit
-from honed.evidence.audit_words import CAVEATS, advice, audit_rows, finder_rows, headline, summary
+from honed.evidence.audit_plots import noise_plot
+from honed.evidence.audit_report import render_audit
+from honed.evidence.audit_words import audit_rows, not_said, summary
 from honed.evidence.label_errors import LabelErrors
+from honed.pipeline.audit import audit_options
+from honed.pipeline.audit_files import audit_table, write_audit
+from honed.pipeline.run_folder import claim
 
-HOSTILE = "<script>alert(1)</script>{{ 7*7 }}\u202egnp"
-M = 400
-
-
-def made(
-    wrong: dict[str, float], rates: tuple[float, ...] = (0.03, 0.1), *, n_draws: int = 1, alarms: float = 1.0
-) -> dict[str, Any]:
-    """Figures of an audit of which the truth is known.
-
-    wrong : the share of rows that each arm gets wrong at the highest rate, and in proportion at the others; nested,
-    so that the worse arm is wrong on the rows of the better one too.    alarms : share of planted errors flagged.
-    """
-    label = np.arange(M) % 4
-    order = np.random.default_rng(0).permutation(M)
-
-    def predictions(share: float) -> Any:
-        guess = label.copy()
-        guess[order[: round(share * M)]] += 1
-        return table(label, 3.0 * np.eye(4)[guess % 4], np.arange(M) % 5)
-
-    arms = [Arm("clean", 0.0, 0, predictions(wrong["clean"]))]
-    scenarios = []
-    for rate in rates:
-        for draw in range(n_draws):
-            for name, share in wrong.items():
-                if name != "clean":
-                    size = wrong["clean"] + (share - wrong["clean"]) * rate / max(rates)
-                    arms.append(Arm(name, rate, draw, predictions(size)))
-            planted = np.random.default_rng(draw).permutation(M)[: round(rate * M)]
-            spoilt = label.copy()
-            spoilt[planted] = (spoilt[planted] + 1) % 4
-            flagged = np.zeros(M, dtype=bool)
-            flagged[planted[: round(alarms * len(planted))]] = True
-            quality = np.where(flagged, 0.1, 0.9)
-            found = LabelErrors(arms[0].table.example_id, spoilt, label, quality, flagged)
-            scenarios.append(Scenario(rate, draw, spoilt, found))
-    group = arms[0].table.example_id
-    audit = Audit(
-        HOSTILE, "uniform", "accuracy", 0.95, M, 2 * M, group, ("a", "b", "c", "d"), arms, scenarios, {"x": 1}
-    )
-    figures = audit.to_json() | {"settings": {"seed": 0, "base": HOSTILE, "revision": None}}
-    figures["summary"] = summary(figures)
-    return json.loads(json.dumps(figures, allow_nan=False))
+HOSTILE = "<script>alert(1)</script>\"'&\u202egnp"
+N = 300
 
 
-COSTLY = {"clean": 0.05, "noisy": 0.25, "drop": 0.1, "weight": 0.2}
-HARMLESS = {"clean": 0.1, "noisy": 0.1025, "drop": 0.1}
-CASES = {
-    "costly": made(COSTLY),
-    "harmless": made(HARMLESS),
-    "one rate, nothing cleaned, nothing flagged": made({"clean": 0.05, "noisy": 0.25}, (0.1,), alarms=0),
-    "many rates and draws": made(COSTLY | {"relabel": 0.3}, (0.01, 0.02, 0.5), n_draws=2),
-}
+def arm(name: str, rate: float, accuracy: float) -> Arm:
+    label = np.arange(N) % 3
+    right = np.arange(N) < accuracy * N
+    predicted = np.where(right, label, (label + 1) % 3)
+    return Arm(name, rate, 0, table(label, 3.0 * np.eye(3)[predicted], np.arange(N) % 5))
 
 
-class Page(HTMLParser):
-    """Collects tags and words, and checks that tags nest."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.stack: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        assert self.stack == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "br"):
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.stack[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+def made(noisy: float = 0.7, cleaned: float = 0.8) -> Audit:
+    label = np.arange(N) % 3
+    spoilt = label.copy()
+    spoilt[:30] = (label[:30] + 1) % 3
+    clean = arm("clean", 0.0, 0.9)
+    ids = clean.table.example_id
+    quality = np.where(spoilt != label, 0.2, 0.8) + np.linspace(-0.3, 0.3, N)[::-1]
+    found = LabelErrors(ids, spoilt, label, np.clip(quality, 0, 1), quality < 0.4)
+    return Audit(
+        source=f"/data/{HOSTILE.replace('/', '')}", kind="confusion", metric="accuracy", level=0.95, n_rows=N,
+        n_all_rows=N, group=ids, label_names=("a", HOSTILE, "c"),
+        arms=[clean, arm("noisy", 0.1, noisy), arm("drop", 0.1, cleaned)],
+        scenarios=[Scenario(0.1, 0, spoilt, found)], timings_s={"train": 1.0},
+    )  # fmt: skip
 
 
-def test_a_settled_loss_and_what_is_won_back() -> None:
-    figures = CASES["costly"]
-    at_10 = figures["rates"][1]
-    assert at_10["cost"]["value"] == pytest.approx(-0.2) and at_10["arms"]["drop"]["gain"]["value"] == pytest.approx(
-        0.15
-    )
-    share = at_10["arms"]["drop"]["won_back"]
-    assert share["value"] == pytest.approx(0.75) and share["low"] < 0.75 < share["high"]
-    told = figures["summary"][1].replace("\u202f", " ")
-    assert re.match(r"If 10 % of your labels were wrong, you would lose 20\.0 points \[\d+\.\d, \d+\.\d\] of acc", told)
-    assert re.search(r"Of that, cleaning by drop wins back 75 % \[\d\d, \d\d\]; cleaning by weight 25 % \[", told)
-    assert headline(figures).replace("\u202f", " ").startswith("10 % of wrong labels would cost 20.0 points")
-    assert "`honed fit --clean drop` won +15.0 points" in advice(figures)
+def test_summary_says_the_fall_and_the_share_won_back() -> None:
+    figures = made().to_json()
+    told = summary(figures)
+    assert len(told) == 1
+    assert told[0].startswith("If 10\u202f% of the labels were wrong, accuracy would fall by 20.0 points [")
+    low, high = map(float, re.search(r"points \[([\d.]+), ([\d.]+)\]", told[0]).groups())
+    assert 0 < low < 20 < high
+    assert "Cleaning by drop wins back 50\u202f% [" in told[0]
+    assert f"flags {figures['rates'][0]['finder']['n_hits']} of the 30 planted errors" in told[0]
 
 
-def test_a_loss_within_chance_is_no_loss() -> None:
-    figures = CASES["harmless"]
-    assert figures["rates"][1]["arms"]["drop"]["won_back"]["not_run"]
-    assert "no loss that could be told from chance" in figures["summary"][0]
-    assert headline(figures) == "Wrong labels cost no accuracy that could be told from chance here."
-    assert advice(figures).startswith("Worth your afternoon? Not for the accuracy")
-    assert "won back" in audit_rows(figures)[0] and audit_rows(figures)[-1]["won back"] == "not run"
+def test_cleaning_that_makes_it_worse_is_said() -> None:
+    assert "Cleaning by drop makes it worse, by 50\u202f% of the fall" in summary(made(cleaned=0.6).to_json())[0]
 
 
-def test_a_loss_that_cannot_be_ruled_out_asks_for_more_rows() -> None:
-    figures = made({"clean": 0.1, "noisy": 0.1}, (0.1,))
-    figures["rates"][0]["cost"] |= {"value": -0.01, "low": -0.05, "high": 0.03}
-    assert "They cannot rule out a loss of 5.0 points either" in advice(figures)
+def test_a_gain_within_chance_is_said_to_be_so() -> None:
+    assert "of it, which cannot be told from nothing." in summary(made(cleaned=0.703).to_json())[0]
+    assert "cannot be told from nothing" not in summary(made().to_json())[0]
 
 
-def test_nothing_cleaned_and_nothing_flagged_are_said() -> None:
-    figures = CASES["one rate, nothing cleaned, nothing flagged"]
-    assert figures["summary"][0].endswith("of accuracy.") and "the finder flagged none" in figures["summary"][1]
-    assert "Up to 20.0 points are there to be won by hand" in advice(figures)
-    row = finder_rows(figures)[0]
-    assert row["precision"] == "not run, because nothing was flagged" and row["recall"].startswith("0")
+def test_a_fall_that_is_none_has_no_share() -> None:
+    figures = made(noisy=0.9).to_json()
+    told = summary(figures)[0]
+    assert "no fall of accuracy could be told from chance" in told
+    reason = "not run, because the noise cost no accuracy that could be told from chance"
+    assert reason in told
+    assert audit_rows(figures)[-1]["won back"] == reason
+    assert reason in render_audit(figures)
 
 
-def test_a_finder_that_finds_all_and_one_that_guesses() -> None:
-    area = CASES["costly"]["rates"][1]["finder"]["average_precision"]
-    assert (area["value"], area["low"], area["high"]) == (1, 1, 1)
-    blind = CASES["one rate, nothing cleaned, nothing flagged"]["rates"][0]["finder"]["average_precision"]
-    assert blind["value"] == pytest.approx(0.1) and blind["low"] < 0.1 < blind["high"]
+def test_a_sample_is_said_only_where_one_was_taken() -> None:
+    audited = made()
+    assert not any("sample" in note for note in not_said(audited.to_json()))
+    sampled = replace(audited, n_all_rows=5000).to_json()
+    assert any("300 of 5\u202f000" in note for note in not_said(sampled))
 
 
-def test_draws_are_repeats_of_the_same_rows() -> None:
-    figures = CASES["many rates and draws"]
-    assert {one["n_draws"] for one in figures["rates"]} == {2} and figures["rates"][0]["finder"]["n_planted"] == 8
-    alone = made(COSTLY | {"relabel": 0.3}, (0.01, 0.02, 0.5))
-    for one, other in zip(figures["rates"], alone["rates"], strict=True):
-        assert one["cost"]["value"] == pytest.approx(other["cost"]["value"])
-        assert one["cost"]["low"] == pytest.approx(other["cost"]["low"], rel=0.2), (
-            "twice the rows are not twice as sure"
-        )
+def test_finder_that_flags_nothing_is_not_run() -> None:
+    audited = made()
+    found = replace(audited.scenarios[0].found, is_flagged=np.zeros(N, dtype=bool))
+    own = replace(audited, scenarios=[replace(audited.scenarios[0], found=found)])
+    assert "not run, because nothing was flagged" in render_audit(own.to_json())
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_drawing_puts_less_accuracy_lower_and_nothing_outside(name: str) -> None:
-    figures = CASES[name]
-    plot = noise_plot(figures)
-    lines = {line.name: line for line in plot.lines}
-    assert lines["clean"].dots[0].y < lines["noisy"].dots[-1].y or name == "harmless"
-    assert len(lines["noisy"].dots) == len(figures["rates"])
-    for line in plot.lines:
-        for dot in line.dots:
-            assert 0 <= dot.high <= dot.y <= dot.low <= plot.bottom and 46 <= dot.x <= plot.name_x
-    names = sorted(line.name_y for line in plot.lines)
-    assert all(b - a >= 13.9 for a, b in pairwise(names)) and names[-1] <= plot.bottom + 5
-    ticks = [tick.at for tick in plot.x_ticks]
-    assert all(b - a > 30 for a, b in pairwise(ticks))
-    for one in figures["rates"]:
-        assert f"{100 * one['rate']:g}\u202f% spoilt: {100 * one['arms']['noisy']['score']['value']:.1f}" in plot.told
+def test_plot_marks_stand_where_the_figures_are() -> None:
+    plot = noise_plot(made().to_json())
+    assert [line.name for line in plot.lines] == ["not cleaned", "cleaned by drop"]
+    noisy, drop = (line.points for line in plot.lines)
+    assert noisy[0] == drop[0], "both begin at the labels as given"
+    assert noisy[1].y > drop[1].y > noisy[0].y, "lower accuracy stands lower"
+    assert all(point.high < point.y < point.low for point in (*noisy, *drop))
+    assert noisy[1].x != drop[1].x
+    assert "10\u202f% noise, cleaned by drop: 80.0\u202f%" in plot.told
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_page_says_it_all_loads_nothing_and_obeys_nothing(name: str) -> None:
-    figures = CASES[name]
-    html = render_audit(figures)
-    page = Page(html)
-    for sentence in (*figures["summary"], *CAVEATS):
-        bare = " ".join(sentence.replace("`", " ").split())
-        assert bare.split(" honed ")[0] in page.text, sentence
-    assert "<script" not in html and "\u202e" not in html and "{{ 7*7 }}" in page.text
-    assert not re.search(r"(?:src|href)=\"(?!#)", html) and "://" not in html and "url(" not in html
-    assert not any("style" in attrs or any(key.startswith("on") for key in attrs) for _, attrs in page.tags)
-    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"style-src &#39;sha256-{digest}" in html and "default-src &#39;none&#39;" in html
-    assert next(attrs for tag, attrs in page.tags if tag == "svg")["aria-label"]
-    anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    assert {str(attrs["href"])[1:] for tag, attrs in page.tags if tag == "a"} <= anchors
-    for way in ("drop", "weight", "relabel"):
-        assert (f"--clean&nbsp;{way}" in html) == (way in figures["rates"][0]["arms"])
+def test_page_is_self_contained_and_obeys_nothing() -> None:
+    page = render_audit(made().to_json())
+    assert "<script" not in page and "\u202e" not in page and "&lt;script&gt;" in page
+    policy = re.search(r"Content-Security-Policy\" content=\"([^\"]+)", page).group(1)
+    assert "script-src" not in policy and "default-src" in policy
+    assert not re.search(r"(src|href)=\"(?!#)", page)
+    assert 'role="img" aria-label="Accuracy against planted noise' in page
+    assert page == render_audit(made().to_json())
 
 
-def test_what_was_not_run_stands_on_the_page() -> None:
-    text = Page(render_audit(CASES["harmless"])).text
-    assert "not run, because the noise cost no accuracy that could be told from chance" in text
+def test_rows_give_back_the_figures(tmp_path: Path) -> None:
+    audited = made()
+    rows = audit_table(audited).to_pandas()
+    own = audited.to_json()["rates"][0]
+    for name, figure in (("noisy", own["arms"]["noisy"]), ("drop", own["arms"]["drop"])):
+        part = rows[rows.arm == name]
+        assert accuracy_score(part.label, part.prediction) == pytest.approx(figure["score"]["value"])
+    noisy = rows[rows.arm == "noisy"]
+    area = average_precision_score(noisy.label != noisy.planted_label, -noisy.quality.astype(float))
+    assert area == pytest.approx(own["finder"]["average_precision"])
+    assert int(noisy.is_flagged.sum()) == own["finder"]["n_flagged"]
+    assert rows[rows.arm == "drop"].quality.isna().all()
+    assert (rows[rows.arm == "clean"].label == rows[rows.arm == "clean"].planted_label).all()
+    written = write_audit(tmp_path, audited)
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.json", "audit.parquet", "audit.html"}
+    assert written.report.read_text(encoding="utf-8") == render_audit(written.figures)
 
 
-def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_audit(tmp_path / "audit.html", CASES["costly"])
-    assert (tmp_path / "audit.html").read_text(encoding="utf-8") == render_audit(CASES["costly"])
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_audit(tmp_path / "absent" / "audit.html", CASES["costly"])
+def test_options_take_each_rate_and_mode_once() -> None:
+    options = audit_options([0.1, 0.03, 0.1], "uniform", 2, ["drop", "drop"], 100)
+    assert (options.rates, options.modes, options.n_draws) == ((0.03, 0.1), ("drop",), 2)
+    assert audit_options(None, "confusion", 1, None, 100).rates == (0.03, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("rates", "kind", "draws", "modes", "rows", "says"),
+    [
+        ([3.0], "uniform", 1, None, 100, "3 means 300%; did you mean 0.03?"),
+        ([0.0], "uniform", 1, None, 100, "--inject must lie in"),
+        ([-0.1], "uniform", 1, None, 100, "--inject must lie in"),
+        ([float("nan")], "uniform", 1, None, 100, "--inject must lie in"),
+        ([], "uniform", 1, None, 100, "names no rate"),
+        ([0.1], "pink", 1, None, 100, "--noise pink: it is none of"),
+        ([0.1], "uniform", 1, ["bleach"], 100, "--mode bleach: it is none of drop, relabel, weight"),
+        ([0.1], "uniform", 0, None, 100, "--draws must be at least 1"),
+        ([0.1], "uniform", 1, None, 49, "--rows at least 50"),
+    ],
+)
+def test_bad_options_are_named(
+    rates: list[float], kind: str, draws: int, modes: list[str] | None, rows: int, says: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        audit_options(rates, kind, draws, modes, rows)
+
+
+def test_a_folder_that_holds_something_is_refused_without_naming_resume(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept", encoding="utf-8")
+    with pytest.raises(OutputError, match="not empty") as caught:
+        claim(str(tmp_path), "x", "audits")
+    assert "resume" not in str(caught.value)

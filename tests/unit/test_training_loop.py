@@ -30,7 +30,9 @@ def poison(stack: Stack, slot: int, at_step: int, n_times: int = 1) -> Any:
         if event.kind == "progress" and event.fields.get("done") == at_step and len(seen) < n_times:
             seen.append(at_step)
             with torch.no_grad():
-                next(iter(stack.adapter_parameters(slot).values())).fill_(float("nan"))
+                # The head too: on some processors fused attention makes finite numbers of a query that is none.
+                for parameters in (stack.adapter_parameters(slot), stack.head_parameters(slot)):
+                    next(iter(parameters.values())).fill_(float("nan"))
 
     return listener
 

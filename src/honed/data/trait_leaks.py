@@ -39,13 +39,14 @@ _RUNNING = 0.99
 _WORDS_OF_TEXT = 4
 
 
-def trait_leaks(dataset: Dataset) -> tuple[list[Issue], list[str]]:
+def trait_leaks(dataset: Dataset, n_all: int | None = None) -> tuple[list[Issue], list[str]]:
     """`label_giveaway`, `trait_leak` and `row_order`, worst first; and a sentence for what could not be judged.
 
     Judged are the columns that play no part, measured traits, the surface of the texts, and the order of the rows.
 
     dataset : its groups must be the merged ones, lest copies of a text stand on both sides of a fold. At most 12,000
         rows are used, whole groups of them, and the first 200 columns.
+    n_all : rows of the file, if the dataset is already a sample of them.
 
     Promises: independent of the order of the rows (but for their `row` numbers, which are a trait).
     """
@@ -62,14 +63,14 @@ def trait_leaks(dataset: Dataset) -> tuple[list[Issue], list[str]]:
     scores = [(trait, score_trait(trait, judged)) for trait in _traits(rows, names[:MAX_COLUMNS])]
     level = FALSE_ALARMS / 2 / len(scores)
     told = [(trait, score) for trait, score in scores if _is_leak(trait, score, level)]
-    seen = drawn(len(rows), len(labelled))
+    seen = drawn(len(rows), n_all or len(labelled))
     issues = [
         row_order_issue(rows, score, seen)
         if trait.role == "order"
         else leak_issue(trait, score, rows.label_names, seen)
         for trait, score in _most_telling(told)
     ]
-    texts = [] if _is_table(rows) else rows.inputs
+    texts = _texts(rows)
     markers = find_markers(texts, judged.label, judged.group, judged.n_classes) if texts else []
     issues += [marker_issue(marker, rows.label_names, seen) for marker in markers]
     return sorted(issues, key=lambda issue: (issue.score, issue.evidence)), not_run
@@ -89,15 +90,23 @@ def _judgeable(rows: Dataset) -> Dataset | None:
 
 def _traits(rows: Dataset, names: Sequence[str]) -> list[Trait]:
     """Every trait of rows that stand in the order of the file."""
-    traits = [] if _is_table(rows) else surface_traits(rows.inputs)
+    texts = _texts(rows)
+    traits = surface_traits(texts) if texts else []
     for name in names:
         if name in rows.columns:
             traits += column_traits(name, rows.columns[name].tolist(), role="joined")
         elif rows.traits[name].dtype.kind == "f":
             traits.append(measured_trait(name, rows.traits[name]))
-        elif not _repeats_text(rows.traits[name].tolist(), rows.inputs):
+        elif not _repeats_text(rows.traits[name].tolist(), texts):
             traits += [trait for trait in column_traits(name, rows.traits[name].tolist()) if not _is_running(trait)]
     return [*traits, _order_trait(rows)]
+
+
+def _texts(rows: Dataset) -> list[str]:
+    """The texts whose surface is judged: none of images, nor of a table whose cells a template joined."""
+    if _is_table(rows) or not all(isinstance(text, str) for text in rows.inputs):
+        return []
+    return rows.inputs
 
 
 def _is_table(rows: Dataset) -> bool:
@@ -125,6 +134,8 @@ def _is_running(trait: Trait) -> bool:
 
 def _repeats_text(cells: Sequence[str], texts: Sequence[str]) -> bool:
     """Whether a column is the text once more: in lower case, or a longer or shorter version of it."""
+    if not texts:
+        return False
     n_same = 0
     for cell, text in zip(cells, texts, strict=True):
         a, b = cell.casefold().strip(), text.casefold().strip()

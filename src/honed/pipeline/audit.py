@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from honed.data.dataset import Dataset
 from honed.data.fold_pairs import Pair, fold_pairs
 from honed.data.folds import FoldPlan
 from honed.data.targets import Targets
-from honed.errors import DataError, UsageError
+from honed.errors import UsageError
 from honed.events import Emitter, Listener
 from honed.evidence.audit import Arm, Audit, Scenario
 from honed.evidence.baselines import out_of_fold_baseline
@@ -30,7 +30,6 @@ from honed.evidence.noise import NoiseKind, plant_noise
 from honed.oof import Predictions
 from honed.pipeline.assembly import check_fits, slot_seed
 from honed.pipeline.bench import Bench, TuningContext
-from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import MEMBERS, check_cleaning, opinions_of_baselines, with_stop
 from honed.pipeline.features import base_features
 from honed.pipeline.group_leak import sample_groups
@@ -39,6 +38,8 @@ from honed.pipeline.scoring import Features, baseline_rows
 from honed.pipeline.settle import settle
 from honed.training.crossval import pair_plans
 from honed.training.loop import SlotPlan
+
+Rows = Ints
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,10 @@ class AuditOptions:
         """Raises UsageError, naming the flag, for a value out of range."""
         for rate in self.rates:
             if not 0 < rate <= 0.5:
-                is_percent = 1 <= rate <= 50
+                meant = f"{rate:g} means {rate:.0%}; did you mean {rate / 100:g}? " if 1 <= rate <= 50 else ""
                 raise UsageError(
-                    f"--inject must lie in (0, 0.5]. Got {rate:g} instead"
-                    + (f", which means {100 * rate:g} %; did you mean {rate / 100:g}?" if is_percent else "."),
-                    remedy="It is the share of labels to spoil: --inject 0.03 spoils 3 %.",
+                    f"--inject must lie in (0, 0.5]. Got {rate:g} instead.",
+                    remedy=f"{meant}It is the share of labels to spoil: --inject 0.03 spoils 3 %.",
                 )
         if not self.rates:
             raise UsageError("--inject names no rate.", remedy="Use --inject 0.03 --inject 0.1.")
@@ -77,33 +77,20 @@ class AuditOptions:
 
 
 def audit_options(
-    *,
-    rates: Sequence[float | str] | None = None,
-    kind: str | None = None,
-    n_draws: int | None = None,
-    modes: Sequence[str] | None = None,
-    max_rows: int | None = None,
+    rates: Sequence[float] | None, kind: str, n_draws: int, modes: Sequence[str] | None, max_rows: int
 ) -> AuditOptions:
-    """What the user gave, checked, each rate and mode once; None is the default.
+    """Options as a user gave them: each rate once, ascending, each mode once; None takes the default.
 
     Raises UsageError, naming the flag, for a value out of range.
     """
-    given = {
-        "rates": None if rates is None else tuple(dict.fromkeys(map(_rate, rates))), "kind": kind, "n_draws": n_draws,
-        "modes": None if modes is None else tuple(dict.fromkeys(modes)), "max_rows": max_rows,
-    }  # fmt: skip
-    options = AuditOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    default = AuditOptions()
+    own_rates = default.rates if rates is None else tuple(sorted(set(rates)))
+    own_modes = default.modes if modes is None else tuple(dict.fromkeys(modes))
+    options = AuditOptions(
+        own_rates, cast("NoiseKind", kind), n_draws, cast("tuple[CleanMode, ...]", own_modes), max_rows
+    )
     options.check()
     return options
-
-
-def _rate(value: float | str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise UsageError(
-            f"--inject {value!r} is no number.", remedy="It is a share: --inject 0.03 spoils 3 % of the labels."
-        ) from None
 
 
 def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] = ()) -> Audit:
@@ -112,11 +99,8 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
     Raises a HonedError with problem, cause and remedy.
     """
     options.check()
-    if not config.data:
-        raise UsageError("No data were named.", remedy="`honed audit FILE`.")
-    if options.modes:
-        check_cleaning(config.model_copy(update={"clean": "drop"}), "honed audit")
-    if config.trials or config.learning_rate == "auto":
+    check_cleaning(config.model_copy(update={"clean": "drop"}))
+    if config.trials or not isinstance(config.learning_rate, float):
         raise UsageError(
             "honed audit trains under one setting: --trials and --learning-rate auto are for `honed fit`.",
             remedy="Give the rate that a run of yours chose.",
@@ -125,12 +109,10 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load(config)
         config, base = settle(config, loaded)
-        config, _ = within_budget(config, str(base.path))
         check_fits(config, base)
         prepared = prepare(config, base, loaded)
         part, plan = development(prepared.dataset, make_plan(config, prepared.dataset))
         part, plan, n_all = *_sample(part, plan, options.max_rows), len(part)
-        _check_enough(part, plan, options)
     with TemporaryDirectory(prefix="honed-audit-") as folder:
         place = Path(folder)
         bench = Bench(
@@ -150,23 +132,6 @@ def _sample(part: Dataset, plan: FoldPlan, max_rows: int) -> tuple[Dataset, Fold
         plan, example_id=plan.example_id[kept], group=plan.group[kept], fold=plan.fold[kept], stop=plan.stop[kept]
     )
     return part.take(kept), own
-
-
-def _check_enough(part: Dataset, plan: FoldPlan, options: AuditOptions) -> None:
-    """Raises DataError if a fold has nothing to learn or to score, UsageError if a rate spoils no label."""
-    sizes = np.bincount(plan.fold, minlength=plan.n_folds)
-    if not len(part) or not sizes.min() or len(np.unique(part.label)) < 2:
-        raise DataError(
-            f"--rows {options.max_rows} leaves {len(part)} rows in {int((sizes > 0).sum())} of {plan.n_folds} folds.",
-            cause="Whole groups are drawn, so that no group stands in two folds.",
-            remedy="Use more --rows.",
-        )
-    for rate in options.rates:
-        if round(rate * len(part)) < 1:
-            raise UsageError(
-                f"--inject {rate:g} spoils none of {len(part)} labels.",
-                remedy=f"Use at least --inject {1 / len(part):.2g}, or more rows.",
-            )
 
 
 class _Auditor:

@@ -1,10 +1,7 @@
-"""What `honed audit` leaves behind: a fresh folder, claimed before the long work.
+"""The folder of an audit.
 
-audit.json      every figure with its interval, the settings, the summary in words
-audit.html      the same, to look at
-audit.parquet   row by row: example_id, group, arm, rate, draw, fold, label, prediction, loss, taught (the label that
-                was planted, or the given one, before any cleaning); on noisy rows also quality and is_flagged, which
-                is what the finder said of `taught`
+audit.json    every figure with its interval        audit.html    the same, to look at
+audit.parquet    every row in every arm: what the figures were computed from
 """
 
 from __future__ import annotations
@@ -20,93 +17,87 @@ import numpy as np
 from honed.artifact import write_json
 from honed.config import Config
 from honed.data.tables import write_parquet
-from honed.errors import OutputError
 from honed.events import Listener
 from honed.evidence.audit import Audit
-from honed.evidence.audit_report import write_audit
-from honed.evidence.audit_words import summary
+from honed.evidence.audit_report import render_audit
+from honed.evidence.run_facts import write_text
 from honed.pipeline.audit import AuditOptions, audit
-from honed.pipeline.prepare import DEMO_DATA
 from honed.pipeline.run_folder import claim
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_UNUSED = frozenset(("data", "out", "clean", "decisions", "gate", "require", "metric", "keep_texts", "test_file"))
-"""Settings of a run that an audit has no use for."""
-
 
 @dataclass(frozen=True)
-class Audited:
-    """A finished audit. figures : what audit.json holds."""
+class AuditFolder:
+    """Where an audit lies, and its figures (audit.json)."""
 
     path: Path
     figures: dict[str, Any]
 
     @property
-    def page(self) -> Path:
-        """The report."""
+    def report(self) -> Path:
+        """The report, one self-contained page."""
         return self.path / "audit.html"
 
 
-def audit_into_folder(
-    config: Config, options: AuditOptions, out: str | None = None, listeners: Sequence[Listener] = ()
-) -> Audited:
-    """Audit, and write everything to `out`, a new folder, or to the first free audits/NAME-N.
+def audit_to_folder(config: Config, options: AuditOptions, listeners: Sequence[Listener] = ()) -> AuditFolder:
+    """Audit, and write it into `config.out`, or the first free audits/STEM-N. An audit that fails leaves no folder.
 
-    Raises a HonedError; then nothing is left behind.
+    Raises a HonedError; OutputError, before any work, if `config.out` holds something.
     """
     options.check()
-    stem = "demo" if config.data == DEMO_DATA else Path(config.data).stem
-    is_new = out is None or not Path(out).exists()
-    path = claim(out, stem or "audit", "audits").path
+    was_there = config.out is not None and Path(config.out).exists()
+    path = claim(config.out, Path(config.data).stem or "audit", "audits").path
     try:
-        figures = _write(path, audit(config, options, listeners), config, options)
+        return write_audit(path, audit(config, options, listeners))
     except BaseException:
-        if is_new:
+        if not was_there:
             with suppress(OSError):
-                path.rmdir()  # it holds nothing, else this refuses
+                path.rmdir()
         raise
-    return Audited(path, figures)
 
 
-def _write(path: Path, result: Audit, config: Config, options: AuditOptions) -> dict[str, Any]:
-    figures = result.to_json()
-    used = config.model_dump(mode="json", exclude=set(_UNUSED), exclude_defaults=True)
-    figures["settings"] = {"seed": config.seed, "folds": config.folds, "epochs": config.epochs, **used}
-    figures["summary"] = summary(figures)
-    try:
-        write_parquet(_table(result), path / "audit.parquet")
-        write_audit(path / "audit.html", figures)
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}.", remedy="Free space or choose another --out."
-        ) from error
+def write_audit(path: Path, audited: Audit) -> AuditFolder:
+    """Write the three files. Raises OutputError if the folder cannot be written."""
+    figures = audited.to_json()
+    write_parquet(audit_table(audited), path / "audit.parquet")
     write_json(path / "audit.json", figures)
-    return figures
+    write_text(path / "audit.html", render_audit(figures))
+    return AuditFolder(path, figures)
 
 
-def _table(result: Audit) -> pa.Table:
+def audit_table(audited: Audit) -> pa.Table:
+    """A row for each example in each arm.
+
+    label : the data's own, which scores.    planted_label : taught in the arm's training sides, before cleaning.
+    quality, is_flagged : what the finder says of planted_label; null but in the arm noisy.
+    """
     import pyarrow as pa
 
-    names = np.array(result.label_names, dtype=np.str_)
-    scenarios = {(one.rate, one.draw): one for one in result.scenarios}
-    tables = []
-    for arm in result.arms:
-        table, scenario = arm.table, scenarios.get((arm.rate, arm.draw))
+    names = np.array(audited.label_names, dtype=object)
+    scenarios = {(own.rate, own.draw): own for own in audited.scenarios}
+    parts = []
+    for arm in audited.arms:
+        table, n, scenario = arm.table, len(arm.table), scenarios.get((arm.rate, arm.draw))
         assert table.logits is not None, "a classifier has logits"
-        taught = table.label if scenario is None else scenario.label
-        found = scenario.found if scenario is not None and arm.name == "noisy" else None
-        texts = {
-            "example_id": table.example_id, "group": result.group, "arm": np.full(len(table), arm.name),
-            "label": names[table.label], "prediction": names[table.logits.argmax(axis=1)], "taught": names[taught],
-        }  # fmt: skip
-        columns = {name: pa.array(column.tolist(), pa.string()) for name, column in texts.items()}
-        columns |= {
-            "rate": pa.array(np.full(len(table), arm.rate)), "draw": pa.array(np.full(len(table), arm.draw)),
-            "fold": pa.array(table.fold), "loss": pa.array(table.loss),
-            "quality": pa.nulls(len(table), pa.float64()) if found is None else pa.array(found.quality),
-            "is_flagged": pa.nulls(len(table), pa.bool_()) if found is None else pa.array(found.is_flagged.tolist()),
-        }  # fmt: skip
-        tables.append(pa.table(columns))
-    return pa.concat_tables(tables)
+        found = scenario.found if scenario and arm.name == "noisy" else None
+        planted = scenario.label if scenario else table.label
+        parts.append(
+            pa.table(
+                {
+                    "example_id": pa.array(table.example_id.tolist(), pa.string()),
+                    "arm": pa.array([arm.name] * n, pa.string()),
+                    "rate": pa.array([arm.rate] * n, pa.float64()),
+                    "draw": pa.array([arm.draw] * n, pa.int64()),
+                    "fold": table.fold,
+                    "label": pa.array(names[table.label], pa.string()),
+                    "prediction": pa.array(names[table.logits.argmax(axis=1)], pa.string()),
+                    "loss": table.loss,
+                    "planted_label": pa.array(names[planted], pa.string()),
+                    "quality": pa.array(found.quality if found else [None] * n, pa.float64()),
+                    "is_flagged": pa.array(found.is_flagged if found else [None] * n, pa.bool_()),
+                }
+            )
+        )
+    return pa.concat_tables(parts)

@@ -99,6 +99,7 @@ def check(
                 counts = Counter(plan.fold.tolist())
                 sizes = {fold: counts[fold] for fold in (*range(plan.n_folds), HOLDOUT)}
         issues.finish()
+        not_run += facts["checks"]["not_run"]
     return CheckedFile(facts, issues, sizes, infeasible, tuple(not_run))
 
 

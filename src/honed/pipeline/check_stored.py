@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ from honed.data.personal.hit import Finder
 from honed.data.readers import open_table
 from honed.data.stored_rows import StoredRows, regrouped, store_rows, stream_texts, streamed_fingerprint
 from honed.data.table_stream import TableStream
+from honed.data.trait_leaks import MAX_ROWS, trait_leaks
 from honed.events import Emitter
 from honed.pipeline.prepare import make_plan, roles_of, text_tokenizer
 
@@ -55,6 +57,11 @@ def check_stored(
     test_texts = stream_texts(open_table(config.test_file), roles_of(config)) if config.test_file else None
     settings = CheckSettings(config.folds, text_tokenizer(base, config.max_tokens), test_texts, finder)
     checked = check_rows(rows, settings, tell, emitter)
+    with emitter.stage("leaks", "Does a trait of the rows tell their class?"):
+        leaks, not_run = trait_leaks(rows.sample(MAX_ROWS, checked.group, checked.bearer), len(rows))
+        for issue in leaks:
+            tell(issue)
+    counts = Counter(checked.summary["counts"]) + Counter(issue.check for issue in leaks)
     with emitter.stage("fingerprint", "Taking the fingerprint of the rows"):
         fingerprint = streamed_fingerprint(regrouped(rows, checked.bearer), len(rows))
     facts = {
@@ -66,7 +73,7 @@ def check_stored(
         "label_names": list(rows.label_names),
         "class_counts": checked.summary["class_counts"],
         "n_groups": checked.summary["n_groups"],
-        "checks": checked.summary,
+        "checks": {**checked.summary, "counts": dict(sorted(counts.items())), "not_run": not_run},
         "notes": list(stored.notices),
     }
     return StoredCheck(facts, partial(_plan, config, rows, checked))

@@ -22,6 +22,7 @@ from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.data.tables import write_parquet
 from honed.data.token_checks import Tokenizer
+from honed.data.trait_leaks import trait_leaks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,6 +96,8 @@ def prepare(
         test_texts = None if test_inputs is None else [test_inputs]
         checked = check_dataset(loaded.dataset, CheckSettings(config.folds, tokenizer, test_texts, finder))
     dataset = checked.dataset
+    leaks, not_run = trait_leaks(dataset)
+    issues = IssueTable.concat(checked.issues, IssueTable.from_issues(leaks))
     counts = Counter(dataset.label.tolist())
     facts = {
         "source": config.data,
@@ -105,10 +108,10 @@ def prepare(
         "label_names": list(dataset.label_names),
         "class_counts": {name: counts[j] for j, name in enumerate(dataset.label_names)},
         "n_groups": len(set(dataset.group.tolist())),
-        "checks": checked.summary,
+        "checks": {**checked.summary, "counts": issues.counts(), "not_run": not_run},
         "notes": list(loaded.notices),
     }
-    return Prepared(dataset, IssueTable.concat(loaded.issues, checked.issues), facts)
+    return Prepared(dataset, IssueTable.concat(loaded.issues, issues), facts)
 
 
 def make_plan(config: Config, dataset: Dataset) -> FoldPlan:

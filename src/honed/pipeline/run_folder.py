@@ -63,8 +63,8 @@ class RunFolder:
         return value
 
 
-def claim(out: str | None, stem: str, shelf: str = "runs") -> RunFolder:
-    """A new, empty, writable folder: `out`, or the first free SHELF/STEM-N.
+def claim(out: str | None, stem: str, parent: str = "runs") -> RunFolder:
+    """A new, empty, writable run folder: `out`, or the first free PARENT/STEM-N.
 
     Raises OutputError if `out` holds something or cannot be written.
     """
@@ -73,14 +73,15 @@ def claim(out: str | None, stem: str, shelf: str = "runs") -> RunFolder:
         if path.exists() and not path.is_dir():
             raise OutputError(f"--out {out} is a file, not a folder.", remedy="Name a new folder.")
         if path.exists() and any(path.iterdir()):
-            is_run = (path / "config.yaml").exists()
             raise OutputError(
                 f"--out {out} is not empty; nothing was overwritten.",
-                remedy="Name a new folder" + f", or continue that run with `honed fit --resume {out}`" * is_run + ".",
+                remedy=f"Name a new folder, or continue that run with `honed fit --resume {out}`."
+                if parent == "runs"
+                else "Name a new folder.",
             )
         candidates = [path]
     else:
-        candidates = [Path(shelf) / f"{stem}-{n}" for n in range(1, 10_000)]
+        candidates = [Path(parent) / f"{stem}-{n}" for n in range(1, 10_000)]
     for path in candidates:
         try:
             path.mkdir(parents=True, exist_ok=out is not None)
@@ -93,7 +94,7 @@ def claim(out: str | None, stem: str, shelf: str = "runs") -> RunFolder:
         if not os.access(path, os.W_OK):
             raise OutputError(f"The run folder {path} cannot be written.", remedy="Choose another --out.")
         return RunFolder(path)
-    raise OutputError(f"{shelf}/ holds ten thousand folders of this name.", remedy="Name one with --out.")
+    raise OutputError(f"{parent}/ holds ten thousand runs of this name.", remedy="Name one with --out.")
 
 
 def existing(path: str | Path) -> RunFolder:
