@@ -147,7 +147,7 @@ class Audit:
         alpha = (1 - self.level) / 2
         low, high = np.quantile(drawn, [alpha, 1 - alpha])
         value = float(np.mean([average_precision(*one) for one in judged]))
-        return {"value": value, "low": float(low), "high": float(high), "level": self.level,
+        return {"value": value, "low": float(low), "high": min(1.0, float(high)), "level": self.level,
                 "interval": "group-bootstrap"}  # fmt: skip
 
 
