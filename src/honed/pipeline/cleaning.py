@@ -46,19 +46,23 @@ class Taught:
     judged: dict[int | None, JudgedRows] | None
 
 
-def check_cleaning(config: Config) -> None:
-    """Raises UsageError for a --clean that the folds do not allow."""
-    if config.clean in TRAINS and config.folds < 3:
+def check_cleaning(config: Config, command: str = "") -> None:
+    """Raises UsageError for a --clean that the folds do not allow. command : what cleans, if it is not that flag."""
+    if config.clean not in TRAINS:
+        return
+    who = command or f"--clean {config.clean}"
+    otherwise = "" if command else ", or --clean review, which changes nothing"
+    if config.folds < 3:
         raise UsageError(
-            f"--clean {config.clean} needs at least 3 folds; --folds is {config.folds}.",
+            f"{who} needs at least 3 folds; --folds is {config.folds}.",
             cause="The labels that a fold learns from are judged by models that saw neither them nor that fold.",
-            remedy="Use --folds 5, or --clean review, which changes nothing.",
+            remedy=f"Use --folds 5{otherwise}.",
         )
-    if config.clean in TRAINS and config.folds > MOST_FOLDS:
+    if config.folds > MOST_FOLDS:
         n_pairs = config.folds * (config.folds - 1) // 2
         raise UsageError(
-            f"--clean {config.clean} trains a model for each pair of folds: {n_pairs} with --folds {config.folds}.",
-            remedy=f"Use --folds {MOST_FOLDS} or fewer, or --clean review, which changes nothing.",
+            f"{who} trains a model for each pair of folds: {n_pairs} with --folds {config.folds}.",
+            remedy=f"Use --folds {MOST_FOLDS} or fewer{otherwise}.",
         )
 
 
