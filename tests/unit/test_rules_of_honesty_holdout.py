@@ -41,7 +41,7 @@ def test_leaks_are_sought_in_development_rows_alone(tmp_path: Path, monkeypatch:
         assert "trait_leak" in prepared.issues.check.tolist()
         raise _Enough
 
-    monkeypatch.setattr(prepare, "trait_leaks", spy)
+    monkeypatch.setattr(prepare, "sample_checks", spy)
     monkeypatch.setattr(fitting, "_train_and_judge", stop)
     values = {"data": str(tmp_path / "toy.csv"), "base": str(base.path), "folds": 3, "max_tokens": 16, "device": "cpu"}
     with pytest.raises(_Enough):

@@ -30,7 +30,16 @@ from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
-from honed.pipeline.prepare import DEMO_DATA, Prepared, development, load, make_plan, prepare, with_leaks, write_texts
+from honed.pipeline.prepare import (
+    DEMO_DATA,
+    Prepared,
+    development,
+    load,
+    make_plan,
+    prepare,
+    with_sample_checks,
+    write_texts,
+)
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, groups_of, out_of_fold_json, score_baselines
 from honed.pipeline.settle import settle
@@ -64,7 +73,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
             prepared.facts["notes"].append(budget_note)
             emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
-        prepared = with_leaks(prepared, prepared.dataset.take(plan.development))
+        prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
@@ -105,7 +114,7 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare(config, base)
         plan = make_plan(config, prepared.dataset)
-        prepared = with_leaks(prepared, prepared.dataset.take(plan.development))
+        prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
     if run.folds.exists() and FoldPlan.read(run.folds).dataset_fingerprint != plan.dataset_fingerprint:
         raise RunFolderError(
             f"{config.data} changed since the run in {run.path} was interrupted.",

@@ -20,9 +20,9 @@ from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
 from honed.data.readers import read_table
 from honed.data.roles import Roles
+from honed.data.sample_checks import sample_checks
 from honed.data.tables import write_parquet
 from honed.data.token_checks import Tokenizer
-from honed.data.trait_leaks import trait_leaks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,14 +112,15 @@ def prepare(
     return Prepared(dataset, IssueTable.concat(loaded.issues, checked.issues), facts)
 
 
-def with_leaks(prepared: Prepared, rows: Dataset) -> Prepared:
-    """The same with the leaks of the label that `rows` show. A run gives its development rows: small models are fitted
-    on labels here, and no label of the locked holdout may be among them.
+def with_sample_checks(prepared: Prepared, rows: Dataset) -> Prepared:
+    """The same with what `sample_checks` finds in `rows`. A run gives its development rows: small models are fitted on
+    labels here, and no label of the locked holdout may be among them.
     """
-    leaks, not_run = trait_leaks(rows)
-    issues = IssueTable.concat(prepared.issues, IssueTable.from_issues(leaks))
+    told, not_run = sample_checks(rows)
+    found = IssueTable.from_issues(told)
     checks = {**prepared.facts["checks"], "not_run": not_run}
-    checks["counts"] = dict(sorted({**checks["counts"], **IssueTable.from_issues(leaks).counts()}.items()))
+    checks["counts"] = dict(sorted({**checks["counts"], **found.counts()}.items()))
+    issues = IssueTable.concat(prepared.issues, found)
     return Prepared(prepared.dataset, issues, {**prepared.facts, "checks": checks})
 
 
