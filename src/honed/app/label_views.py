@@ -26,7 +26,7 @@ def show_labels(labels: JudgedLabels, rows: Sequence[dict[str, Any]], output: Pa
         console.print(labels_table(rows, with_text=labels.texts is not None))
     judges = f" Judged by: {', '.join(labels.judges)}." if labels.judges else ""
     console.print(printable(f"{count_words(labels)}{judges}"), markup=False, style="bold")
-    if told := caution(float((labels.table.quality >= 0.5).mean())):
+    if told := caution(labels.table.agreement):
         console.print(printable(told), markup=False)
     if labels.texts is None:
         console.print("Texts not shown, because this run kept none; the ids name the rows.", style="dim")

@@ -47,6 +47,11 @@ class LabelTable:
     def __len__(self) -> int:
         return len(self.example_id)
 
+    @property
+    def agreement(self) -> float:
+        """Share of the rows whose given label the judges find the likeliest; 1 of no rows."""
+        return float((self.quality >= 0.5).mean()) if len(self) else 1.0
+
     def take(self, index: npt.ArrayLike) -> LabelTable:
         """The rows at the positions (or where the mask is true), in that order."""
         return LabelTable(*(column[np.asarray(index)] for column in vars(self).values()))
@@ -119,7 +124,7 @@ SURE_JUDGES = 0.8
 def caution(agreement: float) -> str:
     """What a reader must know of flags by judges that are often wrong themselves; '' where they are not.
 
-    agreement : share of the judged rows whose given label the judges find the likeliest.
+    agreement : see `LabelTable`.
     """
     if agreement >= SURE_JUDGES:
         return ""
