@@ -23,6 +23,8 @@ from honed.data.folds import FoldPlan
 from honed.events import Emitter, Listener
 from honed.methods.base import get_method
 from honed.routing import Routing
+from honed.tasks.image_classification import ImageClassification
+from honed.tasks.image_reading import ImageReading
 from honed.tasks.text_classification import TextClassification
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import slot_plans
@@ -78,7 +80,7 @@ def tiny_config(name: str) -> Any:
 
 
 def tiny_model(name: str, dtype: str = "float64", *, n_classes: int = 0) -> Any:
-    """A model, the same at every call: a sequence classifier if `n_classes`, else the backbone alone."""
+    """A model, the same at every call: a classifier if `n_classes`, else the backbone alone."""
     import torch
     import transformers
 
@@ -90,7 +92,8 @@ def tiny_model(name: str, dtype: str = "float64", *, n_classes: int = 0) -> Any:
         torch.manual_seed(7)
         if n_classes:
             config.num_labels = n_classes
-            model = transformers.AutoModelForSequenceClassification.from_config(config)
+            kind = "Image" if name == "dinov2" else "Sequence"
+            model = getattr(transformers, f"AutoModelFor{kind}Classification").from_config(config)
         else:
             model = transformers.AutoModel.from_config(config)
         for key, parameter in model.named_parameters():
@@ -99,21 +102,12 @@ def tiny_model(name: str, dtype: str = "float64", *, n_classes: int = 0) -> Any:
     return model.to(getattr(torch, dtype)).eval()
 
 
-class ImageTask:
-    """Just enough of an image task for a stack: pixels, and a mask of ones over the tokens for the mean head."""
-
-    n_tokens = 1 + 4  # the class token and 2 x 2 patches
-    loss = staticmethod(TextClassification.loss)
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-
-    def collate(self, encoded: Sequence[Any], n_tokens: int | None = None) -> dict[str, Any]:
-        import torch
-
-        pixels = torch.from_numpy(np.stack(list(encoded))).to(getattr(torch, self.dtype))
-        mask = torch.ones(len(encoded), self.n_tokens, dtype=torch.int64)
-        return {"pixel_values": pixels, "attention_mask": mask}
+def tiny_task(name: str) -> Any:
+    """The task of a tiny model: texts of at most 64 tokens, or images of 28 pixels in 2 x 2 patches."""
+    if name != "dinov2":
+        return TextClassification(SimpleNamespace(pad_token_id=0), 64)
+    grey = (0.5, 0.5, 0.5)
+    return ImageClassification(ImageReading(28, "letterbox", grey, grey, 3), length=1 + 4, n_special=1)
 
 
 @cache
@@ -139,12 +133,14 @@ def make_stack(
     chosen = get_method(method)
     routing = Routing()
     model = tiny_model(name, dtype, n_classes=N_CLASSES if head == "native" else 0)
-    task: Any = ImageTask(dtype) if name == "dinov2" else TextClassification(SimpleNamespace(pad_token_id=0), 64)
+    task = tiny_task(name)
+    pool, n_pooled = task.pooling(head)
     built: Any
     if head == "native":
-        built = NativeHead(model, routing, len(seeds))
+        built = NativeHead(model, routing, len(seeds), pool)
     else:
-        built = LinearHead(routing, len(seeds), N_CLASSES, model.config.hidden_size, getattr(torch, dtype))
+        width = n_pooled * model.config.hidden_size
+        built = LinearHead(routing, len(seeds), N_CLASSES, width, getattr(torch, dtype), pool)
     return Stack(
         model, built, task, Adaptation(chosen, [chosen.options(**options)] * len(seeds), depth, seeds, recompute)
     )
@@ -156,8 +152,8 @@ def make_examples(name: str, n_rows: int = 18, *, seed: int = 0, n_folds: int = 
     label = np.arange(n_rows) % N_CLASSES
     encoded: list[Any]
     if name == "dinov2":
-        encoded = [rng.normal(size=(3, 28, 28)) + label[i] - 1 for i in range(n_rows)]
-        n_tokens = np.full(n_rows, ImageTask.n_tokens)
+        bright = rng.normal(128, 60, (n_rows, 28, 28, 3)) + 40 * (label[:, None, None, None] - 1)
+        encoded = list(np.clip(bright, 0, 255).astype(np.uint8))
     else:
         first = 2000 if name == "minilm" else 3
         encoded = []
@@ -165,9 +161,8 @@ def make_examples(name: str, n_rows: int = 18, *, seed: int = 0, n_folds: int = 
             ids = rng.integers(first + 10, first + VOCABULARY - 5, size=rng.integers(3, 10))
             ids[rng.integers(len(ids))] = first + j
             encoded.append(ids.astype(np.int32))
-        n_tokens = np.array([len(ids) for ids in encoded])
     fold = (np.arange(n_rows) // N_CLASSES) % n_folds
-    return Examples(Inputs(encoded, n_tokens.astype(np.int64)), label, np.ones(n_rows), fold, np.arange(n_rows))
+    return Examples(Inputs(encoded, tiny_task(name).n_tokens(encoded)), label, np.ones(n_rows), fold, np.arange(n_rows))
 
 
 def make_plan(examples: Examples, *, has_stop: bool = True) -> FoldPlan:

@@ -106,10 +106,11 @@ def save_artifact(folder: Path, artifact: Artifact, *, sites: Sequence[str]) -> 
         save_file(parts["head"], partial / "head.safetensors")
     save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
     if files:
+        task_type = "SEQ_CLS" if info.head_modules else "FEATURE_EXTRACTION"
         kind = {
             "base_model_name_or_path": info.base_hub_id or info.base,
             "revision": info.base_revision,
-            "task_type": "SEQ_CLS" if info.head_modules else "FEATURE_EXTRACTION",
+            "task_type": None if info.reading else task_type,  # PEFT's kinds of task are kinds of text
             "modules_to_save": list(info.head_modules) or None,
         }
         write_json(partial / "adapter_config.json", files.config | kind)

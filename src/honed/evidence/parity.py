@@ -26,7 +26,8 @@ class Reading:
 
     logits : (n, c) before softmax and temperature; another number of columns is a finding, not an error.
     label_names : (c) names in the program's own order.
-    tokens : ids of each row without padding, or None; `tokens_not_run` then says why.
+    tokens : ids of each row without padding (of an image, the bytes of its pixels' sha256), or None; `tokens_not_run`
+        then says why.
     """
 
     logits: npt.NDArray[np.floating[Any]]

@@ -37,15 +37,15 @@ class LayerGap:
         return asdict(self) | {"max_difference": gap, "differs": self.differs}
 
 
-def layer_gaps(specialist: Specialist, other: OtherProgram, texts: Sequence[str], max_frac: float) -> list[LayerGap]:
+def layer_gaps(specialist: Specialist, other: OtherProgram, examples: Sequence[Any], max_frac: float) -> list[LayerGap]:
     """The gap after the embeddings, after each layer and after the head, on one batch; padding is left out.
 
     max_frac : largest difference allowed, as a fraction of the root mean square of what the specialist has there.
     """
-    batch = other.batch(texts)
-    logits, hidden = _own(specialist, texts)
+    batch = other.batch(examples)
+    logits, hidden = _own(specialist, examples)
     other_logits, other_hidden = other.forward(batch, hidden=True)
-    mask = batch["attention_mask"].astype(bool)
+    mask = batch.get("attention_mask", np.ones(hidden[0].shape[:2])).astype(bool)
     path, n_layers = specialist.stack.layers_path, len(specialist.stack.layers)
     names = ["embeddings", *(f"{path}.{i}" for i in range(n_layers))]
     gaps = [
@@ -66,18 +66,18 @@ def _gap(name: str, ours: Array, theirs: Array, max_frac: float) -> LayerGap:
     return LayerGap(name, gap, allowed)
 
 
-def _own(specialist: Specialist, texts: Sequence[str]) -> tuple[Array, list[Array]]:
+def _own(specialist: Specialist, examples: Sequence[Any]) -> tuple[Array, list[Array]]:
     """Logits and hidden states of the specialist itself."""
     import torch
 
     stack = specialist.stack
-    batch = {name: tensor.to(stack.device) for name, tensor in stack.task.collate(stack.task.encode(texts)).items()}
+    batch = stack.to_model(stack.task.collate(stack.task.encode(examples)))
     stack.routing.only = 0
     stack.adapters.use(0)
     try:
         with torch.inference_mode():
             output = stack.model(**batch, output_hidden_states=True)
-            logits = stack.head(output, batch["attention_mask"])
+            logits = stack.head(output, batch.get("attention_mask"))
     finally:
         stack.routing.only = None
     return logits.double().cpu().numpy(), [state.double().cpu().numpy() for state in output.hidden_states]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from honed.base_shape import quiet
 from honed.errors import UsageError
 from honed.export.format import Format, Source
-from honed.export.preprocessing import plain_config, write_specialist, write_tokenizer
+from honed.export.preprocessing import plain_config, write_reading, write_specialist
 from honed.export.readme import write_readme
 from honed.methods.base import get_method
 from honed.tasks.heads import NativeHead
@@ -62,7 +62,7 @@ class Merged(Format):
         stack.model.config = config
         with quiet():
             stack.model.save_pretrained(folder)
-        write_tokenizer(folder, specialist)
+        write_reading(folder, specialist)
         write_specialist(folder, source.info)
         write_readme(folder, "merged", source.info)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from honed.base_shape import quiet
 from honed.errors import UsageError
 from honed.export.format import Format, Source
-from honed.export.preprocessing import plain_config, write_specialist, write_tokenizer
+from honed.export.preprocessing import plain_config, write_reading, write_specialist
 from honed.export.readme import write_readme
 from honed.methods.base import get_method
 
@@ -47,6 +47,17 @@ class Onnx(Format):
                 remedy="Install them with `pip install 'honed[onnx]'`.",
             )
 
+    def check(self, adapter: Path, info: ArtifactInfo) -> None:
+        """Refuse a specialist for images.
+
+        Raises UsageError with what to use instead.
+        """
+        if info.reading:
+            raise UsageError(
+                "A specialist for images cannot be exported `--to onnx` yet.",
+                remedy="Use `--to peft`, or `--to merged` where the method merges.",
+            )
+
     @property
     def program(self) -> str:
         """See `Format`."""
@@ -75,7 +86,7 @@ class Onnx(Format):
                 _quantize(folder / GRAPH, folder / INT8_GRAPH)
         config.dtype = "float32"
         config.save_pretrained(folder)
-        write_tokenizer(folder, specialist)
+        write_reading(folder, specialist)
         write_specialist(folder, info)
         write_readme(folder, "onnx", info)
 

@@ -1,11 +1,12 @@
 """An export in the hands of the program that it was made for; nothing of honed's own models is used here.
 
-Tokenizer, label names, pooling and head all come from the exported folder, as its README shows, because what is proven
-is the folder and not honed.
+Tokenizer or processor, label names, pooling and head all come from the exported folder, as its README shows, because
+what is proven is the folder and not honed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,14 +17,84 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.base_shape import quiet
+from honed.data.image_files import ImageFile
+from honed.data.images import decode
+from honed.export.preprocessing import SPECIALIST
+from honed.tasks.image_reading import PREPROCESSOR
 
 BATCH_ROWS = 16
 Array = npt.NDArray[np.float64]
-Batch = dict[str, npt.NDArray[np.int64]]
+Batch = dict[str, npt.NDArray[Any]]
 
 
 class Unreadable(Exception):  # noqa: N818 - a state of the export, not an error of this program
     """The other program cannot load or run the export; the message says why."""
+
+
+class TextReader:
+    """The tokenizer of an export."""
+
+    def __init__(self, folder: Path) -> None:
+        import transformers
+
+        with quiet(), reading("tokenizer"):
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut where the tokenizer says."""
+        with quiet():
+            ids: list[list[int]] = self._tokenizer(list(texts), truncation=True)["input_ids"]
+        return ids
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        """input_ids and attention_mask as the tokenizer makes and pads them."""
+        with quiet():
+            encoded = self._tokenizer(list(texts), truncation=True, padding=True, return_tensors="np")
+        return {name: np.asarray(encoded[name], dtype=np.int64) for name in ("input_ids", "attention_mask")}
+
+
+class ImageReader:
+    """The image processor of an export, and the line of its README that makes an image square."""
+
+    def __init__(self, folder: Path) -> None:
+        import transformers
+
+        with quiet(), reading("image processor"):
+            self._processor = transformers.AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        with reading(SPECIALIST):
+            self._own = json.loads((folder / SPECIALIST).read_text(encoding="utf-8"))["reading"]
+
+    def _processed(self, files: Sequence[ImageFile], **options: Any) -> npt.NDArray[Any]:
+        from PIL import Image, ImageOps
+
+        size = (self._own["size"], self._own["size"])
+        how = Image.Resampling(self._own["resample"])
+        images = []
+        for file in files:
+            image = decode(file.path.read_bytes()).image
+            if self._own["fit"] == "letterbox":
+                image = ImageOps.pad(image, size, how, color=tuple(round(255 * v) for v in self._own["mean"]))
+            elif self._own["fit"] == "crop":
+                image = ImageOps.fit(image, size, how)
+            images.append(image)
+        with quiet():
+            return np.asarray(self._processor(images=images, return_tensors="np", **options)["pixel_values"])
+
+    def tokens(self, files: Sequence[ImageFile]) -> list[list[int]]:
+        """The sha256 of the pixels of each image, (size, size, 3), before they are normalised."""
+        pixels = [
+            self._processed([file], do_rescale=False, do_normalize=False)[0].transpose(1, 2, 0).astype(np.uint8)
+            for file in files
+        ]
+        return [list(hashlib.sha256(one.tobytes()).digest()) for one in pixels]
+
+    def batch(self, files: Sequence[ImageFile]) -> Batch:
+        """pixel_values, (rows, 3, size, size)."""
+        return {"pixel_values": self._processed(files)}
 
 
 class OtherProgram(ABC):
@@ -36,48 +107,39 @@ class OtherProgram(ABC):
     lost: tuple[str, ...] = ()
 
     def __init__(self, folder: Path) -> None:
-        import transformers
-
-        with quiet(), reading("tokenizer"):
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+        self._reader = ImageReader(folder) if (folder / PREPROCESSOR).exists() else TextReader(folder)
         with reading("config.json"):
             names = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"]
             self.label_names = tuple(str(names[str(j)]) for j in range(len(names)))
 
     @abstractmethod
     def forward(self, batch: Batch, *, hidden: bool = False) -> tuple[Array, list[Array]]:
-        """Logits (rows, c) of a batch of input_ids and attention_mask (rows, tokens).
+        """Logits (rows, c) of a batch: input_ids and attention_mask (rows, tokens), or pixel_values.
 
         hidden : also the hidden states (rows, tokens, d) after the embeddings and after each layer; else an empty list.
         """
 
-    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut where the tokenizer of the folder says."""
-        with quiet():
-            ids: list[list[int]] = self._tokenizer(list(texts), truncation=True)["input_ids"]
-        return ids
+    def tokens(self, examples: Sequence[Any]) -> list[list[int]]:
+        """What the model reads of each example: see `Reading.tokens`."""
+        return self._reader.tokens(examples)
 
-    def batch(self, texts: Sequence[str]) -> Batch:
-        """input_ids and attention_mask as the folder's tokenizer makes and pads them."""
-        with quiet():
-            encoded = self._tokenizer(list(texts), truncation=True, padding=True, return_tensors="np")
-        return {name: np.asarray(encoded[name], dtype=np.int64) for name in ("input_ids", "attention_mask")}
+    def batch(self, examples: Sequence[Any]) -> Batch:
+        """What the model is called with."""
+        return self._reader.batch(examples)
 
-    def logits(self, texts: Sequence[str], tell: Callable[[int, int], None] | None = None) -> Array:
-        """Logits (n, c) in the order of `texts`. tell : is given the rows done so far and n.
+    def logits(self, examples: Sequence[Any], tell: Callable[[int, int], None] | None = None) -> Array:
+        """Logits (n, c) in the order of the examples. tell : is given the rows done so far and n.
 
         Raises Unreadable if the program fails on them.
         """
-        order = np.argsort([len(row) for row in self.tokens(texts)], kind="stable")
+        order = np.argsort([len(row) for row in self.tokens(examples)], kind="stable")
         result: Array | None = None
         for start in range(0, len(order), BATCH_ROWS):
             rows = order[start : start + BATCH_ROWS]
             with reading("model"):
-                own, _ = self.forward(self.batch([texts[i] for i in rows]))
+                own, _ = self.forward(self.batch([examples[i] for i in rows]))
             if result is None:
-                result = np.empty((len(texts), own.shape[1]))
+                result = np.empty((len(examples), own.shape[1]))
             result[rows] = own
             if tell:
                 tell(min(start + BATCH_ROWS, len(order)), len(order))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from honed.errors import UsageError
 from honed.export.format import Format, Source
-from honed.export.preprocessing import plain_config, write_tokenizer
+from honed.export.preprocessing import plain_config, write_reading, write_specialist
 from honed.export.readme import write_readme
 from honed.methods.base import get_method
 
@@ -54,7 +54,9 @@ class PeftFolder(Format):
             if (source.adapter / name).exists():
                 shutil.copyfile(source.adapter / name, folder / name)
         plain_config(source.specialist, source.base).save_pretrained(folder)
-        write_tokenizer(folder, source.specialist)
+        write_reading(folder, source.specialist)
+        if source.info.reading:
+            write_specialist(folder, source.info)
         write_readme(folder, "peft", source.info)
 
     def dtype(self, info: ArtifactInfo) -> str:

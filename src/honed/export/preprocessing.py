@@ -1,4 +1,4 @@
-"""What every export carries beside its weights: the tokenizer, the label names, the temperature."""
+"""What every export carries beside its weights: how inputs are read, the label names, the temperature."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from honed.artifact import write_json
 from honed.base_shape import quiet
+from honed.tasks.image_reading import PREPROCESSOR, ImageReading
 
 if TYPE_CHECKING:
     from honed.artifact import ArtifactInfo
@@ -18,7 +19,34 @@ SPECIALIST = "specialist.json"
 """What a prediction depends on and config.json has no place for."""
 
 
-def write_tokenizer(folder: Path, specialist: Specialist) -> None:
+def write_reading(folder: Path, specialist: Specialist) -> None:
+    """How the base reads its inputs: the tokenizer, or the image processor."""
+    if specialist.stack.task.tokenizer is None:
+        _write_processor(folder, ImageReading.from_json(specialist.artifact.info.reading))
+    else:
+        _write_tokenizer(folder, specialist)
+
+
+def _write_processor(folder: Path, reading: ImageReading) -> None:
+    """A processor of transformers: scale and normalise. What it has no word for stands in the README."""
+    square = {"height": reading.size, "width": reading.size}
+    own = {
+        "image_processor_type": "BitImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": square,
+        "resample": reading.resample,
+        "do_center_crop": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(reading.mean),
+        "image_std": list(reading.std),
+    }
+    write_json(folder / PREPROCESSOR, own)
+
+
+def _write_tokenizer(folder: Path, specialist: Specialist) -> None:
     """The tokenizer, set to what was measured, so that `tokenizer(texts, truncation=True, padding=True)` is all.
 
     Cut after `max_tokens`, padded on the right, and no inputs but ids and mask.
@@ -56,7 +84,7 @@ def plain_config(specialist: Specialist, base: ResolvedBase) -> Any:
 
 def write_specialist(folder: Path, info: ArtifactInfo) -> None:
     """Temperature, length, and where the specialist came from. The label names stand in config.json alone."""
-    facts = {
+    facts = ({"reading": info.reading} if info.reading else {}) | {
         "task": info.task,
         "max_tokens": info.max_tokens,
         "temperature": info.temperature,

@@ -35,13 +35,13 @@ class Measured:
     """What the specialist gave when it was measured, on n rows.
 
     is_holdout : they are of the opened holdout, with the gate's own logits; else development rows, with fresh ones.
-    rows : sorted by example_id, of the `n_available` that there are.    texts : of each row.
+    rows : sorted by example_id, of the `n_available` that there are.    inputs : the text or image of each row.
     reading : logits, label names and tokens.    metric, level : of the run.
     """
 
     is_holdout: bool
     rows: ParityRows
-    texts: Sequence[str]
+    inputs: Sequence[Any]
     reading: Reading
     n_available: int
     metric: str
@@ -135,7 +135,7 @@ def prove(folder: Path, to: str, measured: Measured, original: Original, emitter
         "format": FORMAT,
         "to": to,
         "rows": "holdout" if measured.is_holdout else "development",
-        "n_rows": len(measured.texts),
+        "n_rows": len(measured.inputs),
         "n_available": measured.n_available,
         **proofs[""].to_json(),
         "int8": proofs["int8"].to_json() if "int8" in proofs else None,
@@ -169,15 +169,15 @@ def _prove_one(
     try:
         other = load()
         lost = other.lost
-        reading = Reading(other.logits(measured.texts, tell), other.label_names, other.tokens(measured.texts))
+        reading = Reading(other.logits(measured.inputs, tell), other.label_names, other.tokens(measured.inputs))
     except Unreadable as error:
         return Proof(program, lost=lost, unreadable=str(error))
     found = parity(measured.reading, reading, measured.rows, terms)
     gaps: Sequence[LayerGap] = ()
     is_other = {check.name for check in found.checks if check.outcome == "different"}
     if not terms.is_quantised and "tokens" not in is_other and is_other - {"label_names"}:
-        texts = [measured.texts[i] for i in _worst(measured.reading, reading)]
-        gaps = layer_gaps(original.load(), other, texts, TOLERANCES[terms.dtype].max_frac)
+        worst = [measured.inputs[i] for i in _worst(measured.reading, reading)]
+        gaps = layer_gaps(original.load(), other, worst, TOLERANCES[terms.dtype].max_frac)
     return Proof(program, found, lost, tuple(gaps))
 
 

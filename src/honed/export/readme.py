@@ -1,4 +1,4 @@
-"""README.md of an export: the lines of plain Python that turn a text into a label, for a reader who never saw honed."""
+"""README.md of an export: plain Python that turns a text or an image into a label, for a reader who never saw honed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ _TITLES = {
     "onnx": "A honed specialist as an ONNX graph",
 }
 _ENCODE = 'batch = tokenizer(["a text to classify"], return_tensors="pt", padding=True, truncation=True)'
-_MEAN = """\
-with torch.no_grad():
-    hidden, mask = model(**batch).last_hidden_state, batch["attention_mask"].unsqueeze(-1)
-    mean = (hidden * mask).sum(1) / mask.sum(1)
-    logits = mean.to(head["weight"].dtype) @ head["weight"].T + head["bias"]"""
+_MASKED_MEAN = '(hidden * batch["attention_mask"].unsqueeze(-1)).sum(1) / batch["attention_mask"].sum(1, keepdim=True)'
 _NATIVE = """\
 with torch.no_grad():
     logits = model(**batch).logits"""
@@ -29,16 +25,17 @@ with torch.no_grad():
 def write_readme(folder: Path, kind: str, info: ArtifactInfo) -> None:
     """Say how the export in `folder` is used without honed."""
     lines = "\n".join(usage(kind, info))
+    sorted_are, n_classes = "images" if info.reading else "texts", len(info.label_names)
     text = f"""\
 # {_TITLES[kind]}
 
-It sorts texts into {len(info.label_names)} classes, named in `config.json` (`id2label`). In this folder, without honed:
+It sorts {sorted_are} into {n_classes} classes, named in `config.json` (`id2label`). In this folder, without honed:
 
 ```python
 {lines}
 ```
 
-The tokenizer is set to what was measured: it cuts after {info.max_tokens} tokens and pads on the right. `parity.json`
+{_read_as(info)} `parity.json`
 says how far this export agrees with the specialist that was measured, read back by the program named in it.
 """
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -48,14 +45,17 @@ def usage(kind: str, info: ArtifactInfo) -> list[str]:
     """The Python lines of the README; they define `logits`, `probs` and `label`."""
     if kind == "onnx":
         return _onnx(info)
-    auto = "AutoModelForSequenceClassification" if info.head == "native" else "AutoModel"
+    kind_of_input = "Image" if info.reading else "Sequence"
+    auto = f"AutoModelFor{kind_of_input}Classification" if info.head == "native" else "AutoModel"
     is_peft, has_file = kind == "peft", info.head != "native"
     in_adapter = "" if has_file else "  # the head is in the adapter"
     lines = ["import torch"]
     lines += ["from peft import PeftModel"] if is_peft else []
     lines += ["from safetensors.torch import load_file"] if has_file else []
-    lines += [f"from transformers import {'AutoConfig, ' if is_peft else ''}{auto}, AutoTokenizer", ""]
-    lines += ['tokenizer = AutoTokenizer.from_pretrained(".")']
+    lines += ["from PIL import Image, ImageOps"] if info.reading else []
+    reader = "AutoImageProcessor" if info.reading else "AutoTokenizer"
+    lines += [f"from transformers import {'AutoConfig, ' if is_peft else ''}{auto}, {reader}", ""]
+    lines += [f'{"processor" if info.reading else "tokenizer"} = {reader}.from_pretrained(".")']
     if is_peft:
         where = python_literal(info.base_hub_id or info.base)
         revision = python_literal(info.base_revision) if info.base_revision else "None"
@@ -67,12 +67,51 @@ def usage(kind: str, info: ArtifactInfo) -> list[str]:
     else:
         lines += [f'model = {auto}.from_pretrained(".").eval()']
     lines += ['head = load_file("head.safetensors")  # weight (classes, width), bias (classes,)'] if has_file else []
-    lines += [_ENCODE, _MEAN if has_file else _NATIVE]
+    lines += _image_lines(info) if info.reading else [_ENCODE]
+    lines += [_pooled(info) if has_file else _NATIVE]
     return [
         *lines,
         f"probs = torch.softmax(logits / {info.temperature!r}, dim=-1)  # the temperature that calibration found",
         "label = model.config.id2label[int(probs[0].argmax())]",
     ]
+
+
+def _read_as(info: ArtifactInfo) -> str:
+    if info.reading:
+        size = info.reading["size"]
+        return (
+            f"Images are read as they were measured: {size} x {size} pixels, {info.reading['fit']}. Pillow must open"
+            " them as 8-bit images; honed itself also reads 16-bit grey and DICOM."
+        )
+    return f"The tokenizer is set to what was measured: it cuts after {info.max_tokens} tokens and pads on the right."
+
+
+def _image_lines(info: ArtifactInfo) -> list[str]:
+    size, how = info.reading["size"], f"Image.Resampling({info.reading['resample']})"
+    color = tuple(round(255 * value) for value in info.reading["mean"])
+    fitted = {
+        "letterbox": [f"image = ImageOps.pad(image, ({size}, {size}), {how}, color={color})"],
+        "crop": [f"image = ImageOps.fit(image, ({size}, {size}), {how})"],
+        "stretch": [],
+    }
+    return [
+        'image = ImageOps.exif_transpose(Image.open("an_image.png")).convert("RGB")',
+        *fitted[info.reading["fit"]],
+        'batch = processor(images=image, return_tensors="pt")',
+    ]
+
+
+def _pooled(info: ArtifactInfo) -> str:
+    """Lines from the batch to the logits, for a head in a file of its own."""
+    n_special = info.reading.get("n_special_tokens", 0)
+    mean = f"hidden[:, {n_special}:].mean(1)" if info.reading else _MASKED_MEAN
+    both = f"torch.cat([hidden[:, 0], {mean}], dim=1)" if n_special else mean
+    pooled = {"cls": "hidden[:, 0]", "both": both}.get(info.head, mean)
+    return f"""\
+with torch.no_grad():
+    hidden = model(**batch).last_hidden_state
+    pooled = {pooled}
+    logits = pooled.to(head["weight"].dtype) @ head["weight"].T + head["bias"]"""
 
 
 def _onnx(info: ArtifactInfo) -> list[str]:

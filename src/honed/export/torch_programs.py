@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from honed.base_shape import quiet
 from honed.export.other_program import Array, Batch, OtherProgram, reading
+from honed.export.preprocessing import SPECIALIST
+from honed.tasks.image_reading import PREPROCESSOR
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +26,12 @@ class Transformers(OtherProgram):
         super().__init__(folder)
         self._device = device
         self._head: dict[str, torch.Tensor] | None = None
+        told = next((folder / name for name in (SPECIALIST, "honed.json") if (folder / name).exists()), None)
+        with reading("description"):
+            self._own: dict[str, Any] = json.loads(told.read_text(encoding="utf-8")) if told else {}
         is_native = _is_native(folder)
         with quiet(), reading("model"):
-            model, self.lost = self._load(folder, _auto(is_native))
+            model, self.lost = self._load(folder, _auto(folder, is_native=is_native))
         self._model = model.eval().to(device)
         if is_native:
             backbone = f"{_PEFT_PREFIX if self._is_adapter else ''}{model.base_model_prefix}."
@@ -42,6 +47,21 @@ class Transformers(OtherProgram):
         )
         return model, tuple(sorted(loading["missing_keys"]))
 
+    def _to_model(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._device, self._model.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    def _pooled(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        import torch
+
+        kind, n_special = self._own.get("head"), self._own.get("reading", {}).get("n_special_tokens", 0)
+        if kind == "cls":
+            return hidden[:, 0]
+        if mask is None:
+            mean = hidden[:, n_special:].mean(1)
+            return torch.cat([hidden[:, 0], mean], dim=1) if kind == "both" and n_special else mean
+        keep = mask.unsqueeze(-1)
+        return (hidden * keep).sum(1) / keep.sum(1)
+
     def _load_head(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
@@ -55,17 +75,16 @@ class Transformers(OtherProgram):
         """See `OtherProgram`. Without the weights of a head there are no logits: (rows, 0)."""
         import torch
 
-        inputs = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
+        inputs = {name: self._to_model(torch.from_numpy(values)) for name, values in batch.items()}
         with torch.inference_mode():
             output = self._model(**inputs, output_hidden_states=hidden)
             if not self._has_head:
-                logits = torch.zeros(len(batch["input_ids"]), 0)
+                logits = torch.zeros(len(next(iter(batch.values()))), 0)
             elif self._head is None:
                 logits = output.logits
             else:
-                mask = inputs["attention_mask"].unsqueeze(-1)
-                mean = (output.last_hidden_state * mask).sum(1) / mask.sum(1)
-                logits = mean.to(self._head["weight"].dtype) @ self._head["weight"].T + self._head["bias"]
+                pooled = self._pooled(output.last_hidden_state, inputs.get("attention_mask"))
+                logits = pooled.to(self._head["weight"].dtype) @ self._head["weight"].T + self._head["bias"]
         return _numpy(logits), [_numpy(state) for state in output.hidden_states] if hidden else []
 
 
@@ -97,13 +116,16 @@ def _is_native(folder: Path) -> bool:
     """Whether the model's own class holds the head: config.json names that class."""
     with reading("config.json"):
         classes = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
-    return str(classes[0]).endswith("ForSequenceClassification")
+    return str(classes[0]).endswith(("ForSequenceClassification", "ForImageClassification"))
 
 
-def _auto(is_native: bool) -> Any:
+def _auto(folder: Path, *, is_native: bool) -> Any:
     import transformers
 
-    return transformers.AutoModelForSequenceClassification if is_native else transformers.AutoModel
+    if not is_native:
+        return transformers.AutoModel
+    is_image = (folder / PREPROCESSOR).exists()
+    return transformers.AutoModelForImageClassification if is_image else transformers.AutoModelForSequenceClassification
 
 
 def _numpy(tensor: torch.Tensor) -> Array:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from honed.artifact import ArtifactInfo, tokenizer_sha256
+from honed.base_files import read_config
 from honed.bases import ResolvedBase
 from honed.config import Config
 from honed.methods.base import MethodOptions, get_method
 from honed.tasks.base import Reading, check_head, get_task
+from honed.tasks.image_classification import check_image_size, patch_size
 from honed.tasks.image_reading import base_reading
 from honed.training.build import StackSpec, build_stack, check_max_tokens, pick_device
 from honed.training.layers import resolve_depth
@@ -30,11 +32,13 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
 def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
     """How images are read under a settled configuration; None for texts.
 
-    Raises BaseModelError if the base does not say how it reads images.
+    Raises UsageError for a size that is no multiple of the base's patches, BaseModelError if the base does not say how
+    it reads images.
     """
     if config.task != "image_classification":
         return None
     assert isinstance(config.image_size, int), "settle the configuration first"
+    check_image_size(config.image_size, patch_size(base, read_config(base.path)))
     return base_reading(base.path, config.image_size, config.image_fit).to_json()
 
 
@@ -103,5 +107,5 @@ def artifact_info(
         dtype=config.precision,
         dataset_fingerprint=dataset_fingerprint,
         head_modules=tuple(stack.head.module_names),
-        reading=dict(reading_of(config, base) or {}),
+        reading=stack.task.to_json(),
     )

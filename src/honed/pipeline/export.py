@@ -62,14 +62,7 @@ def export(
     """
     own = finished(run)
     chosen = get_format(to, int8=int8)
-    info = load_artifact(own.adapter).info
-    if info.task != "text_classification":
-        raise UsageError(
-            f"{run} is a specialist for images, which `honed export` cannot write yet.",
-            cause="No other program has read one back and been compared.",
-            remedy=f"{own.adapter} is in PEFT's format already; `honed predict {run} INPUT` serves it.",
-        )
-    chosen.check(own.adapter, info)
+    chosen.check(own.adapter, load_artifact(own.adapter).info)
     target = export_folder(own.path, to, out)
     _check_free(target)
     emitter = Emitter(tuple(listeners))
@@ -136,18 +129,19 @@ def _measure(run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, s
             remedy="Copy the whole run folder again.",
         )
     at = np.array([position[example] for example in ids])
-    texts = [dataset.inputs[i] for i in at]
+    inputs = [dataset.inputs[i] for i in at]
     if holdout is None:
-        logits = specialist.logits(texts)
+        logits = specialist.logits(inputs)
     else:
         assert holdout.logits is not None, "the rows of a classifier have logits"
         order = {example: i for i, example in enumerate(holdout.example_id.tolist())}
         logits = holdout.logits[[order[example] for example in ids]]
-    tokens = [row.tolist() for row in specialist.stack.task.encode(texts)]
+    task = specialist.stack.task
+    tokens = task.as_read(task.encode(inputs))
     return Measured(
         is_holdout=is_open,
         rows=ParityRows(dataset.example_id[at], plan.group[at], dataset.label[at] if is_open else None, plan.fold[at]),
-        texts=texts,
+        inputs=inputs,
         reading=Reading(logits, specialist.label_names, tokens),
         n_available=len(rows),
         metric=config.metric,

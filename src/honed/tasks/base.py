@@ -53,12 +53,20 @@ class Task(Protocol):
         """How a kind of head pools the hidden states, and how many times their width that gives."""
         ...
 
+    def to_json(self) -> dict[str, Any]:
+        """How inputs are read, as it is shipped; empty for texts, whose tokenizer is the base's own."""
+        ...
+
     def encode(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """The examples as `collate` takes them."""
         ...
 
     def n_tokens(self, encoded: Sequence[Any]) -> npt.NDArray[np.int64]:
         """Tokens of each example."""
+        ...
+
+    def as_read(self, encoded: Sequence[Any]) -> list[list[int]]:
+        """What the model reads of each example, in whole numbers that two programs can compare."""
         ...
 
     def collate(self, encoded: Sequence[Any]) -> dict[str, torch.Tensor]:

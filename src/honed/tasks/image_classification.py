@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,6 @@ class ImageClassification:
         """See `Task`. reading : an `ImageReading` as JSON."""
         own = ImageReading.from_json(reading)
         patch = patch_size(base, model.config.to_dict())
-        check_image_size(own.size, patch)
         length = _token_count(base, model, own.size)
         n_special = length - (own.size // patch) ** 2
         if not 0 <= n_special <= _MOST_SPECIAL_TOKENS:
@@ -79,6 +79,10 @@ class ImageClassification:
             return first_token, 1
         return (patches, 1) if head == "mean" or not self.n_special else (both, 2)
 
+    def to_json(self) -> dict[str, Any]:
+        """See `Task`; with the number of tokens that are no patches, for whoever pools them."""
+        return self.reading.to_json() | {"n_special_tokens": self.n_special}
+
     def encode(self, inputs: Sequence[ImageFile]) -> npt.NDArray[np.uint8]:
         """The pixels of each image, (n, size, size, 3); in a file without a name if they would fill the memory.
 
@@ -103,6 +107,10 @@ class ImageClassification:
     def n_tokens(self, encoded: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.int64]:
         """See `Task`: the same for all images."""
         return np.full(len(encoded), self.length, dtype=np.int64)
+
+    def as_read(self, encoded: Sequence[npt.NDArray[np.uint8]]) -> list[list[int]]:
+        """See `Task`: the sha256 of the pixels."""
+        return [list(hashlib.sha256(pixels.tobytes()).digest()) for pixels in encoded]
 
     def collate(self, encoded: Sequence[npt.NDArray[np.uint8]]) -> dict[str, torch.Tensor]:
         """pixel_values, (rows, 3, size, size), normalised."""

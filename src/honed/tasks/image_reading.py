@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,9 +63,9 @@ class ImageReading:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ImageReading:
-        """What `to_json` wrote."""
-        fields = dict(values)
-        return ImageReading(**fields | {name: tuple(fields[name]) for name in ("mean", "std")})
+        """What `to_json` wrote, whatever else stands there."""
+        own = {field.name: values[field.name] for field in fields(ImageReading)}
+        return ImageReading(**own | {name: tuple(own[name]) for name in ("mean", "std")})
 
 
 def base_reading(folder: Path, size: int, fit: Fit) -> ImageReading:

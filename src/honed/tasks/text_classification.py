@@ -46,9 +46,17 @@ class TextClassification:
 
         return (first_token if head == "cls" else masked_mean), 1
 
+    def to_json(self) -> dict[str, Any]:
+        """See `Task`."""
+        return {}
+
     def n_tokens(self, encoded: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int64]:
         """See `Task`."""
         return np.array([len(row) for row in encoded], dtype=np.int64)
+
+    def as_read(self, encoded: Sequence[npt.NDArray[np.int32]]) -> list[list[int]]:
+        """See `Task`: the token ids."""
+        return [row.tolist() for row in encoded]
 
     def encode(self, inputs: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """Token ids of each text, truncated to `max_tokens`; never empty."""
