@@ -246,7 +246,7 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """What it means, in plain words, a line for each rate."""
+        """What it means, in plain words: a line for each rate, and whether cleaning is worth the while."""
         from honed.evidence.audit_words import summary
 
         return "\n".join(summary(self.figures))

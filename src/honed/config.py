@@ -125,6 +125,11 @@ images); native: the model class's own head"""
     out: str | None = None
     """the run folder (default: runs/NAME-N)"""
 
+    @field_validator("clean", mode="before")
+    @classmethod
+    def _off_of_yaml(cls, value: Any) -> Any:
+        return "off" if value is False else value  # what YAML makes of a bare off
+
     @field_validator("depth", "image_size", mode="before")
     @classmethod
     def _number_from_text(cls, value: Any) -> Any:

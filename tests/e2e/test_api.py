@@ -22,7 +22,7 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def test_the_promised_names_are_there() -> None:
-    promised = {"Audit", "audit", "Comparison", "HonedClassifier", "Run", "__version__", "compare", "fit", "load"}
+    promised = {"Audit", "Comparison", "HonedClassifier", "Run", "__version__", "audit", "compare", "fit", "load"}
     assert set(honed.__all__) == promised == set(dir(honed))
     for name in honed.__all__:
         assert getattr(honed, name) is not None

@@ -27,6 +27,7 @@ COMMANDS = (
     "recipes",
     "predict",
     "labels",
+    "audit",
     "gate",
     "report",
     "bases",

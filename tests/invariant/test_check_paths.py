@@ -85,7 +85,7 @@ def test_progress_is_told_stage_by_stage(tmp_path: Path, monkeypatch: pytest.Mon
     events: list[Event] = []
     found = check(make_config({"data": str(data)}), needs_base=False, listeners=[events.append])
     stages = [event.fields["stage"] for event in events if event.kind == "stage.start"]
-    assert stages == ["read", "rows", "near", "findings", "leaks", "fingerprint"]
+    assert stages == ["read", "rows", "near", "findings", "sample", "fingerprint"]
     done = [event.fields["done"] for event in events if event.kind == "progress" and event.fields["unit"] == "row"]
     n = found.facts["n_used"]
     assert done == [*range(50, n, 50), n]

@@ -69,8 +69,16 @@ def test_near_duplicate_names_its_partner_and_shares_its_group() -> None:
     result = check(make([*DIFFERENT, LONG + " again"], [*"abcde", "a"]))
     assert found(result, "near_duplicate") == ["e04", "e05"]
     assert result.dataset.group[5] == "e04"
-    evidence = result.issues.where("near_duplicate").evidence.tolist()
-    assert any("'e04' (row 5), which is labelled 'e'" in text for text in evidence)
+    assert set(result.issues.where("near_duplicate").action.tolist()) == {"group"}
+
+
+def test_near_duplicates_with_other_labels_are_a_conflict_of_their_own() -> None:
+    result = check(make([*DIFFERENT, LONG + " again", LONG + " once more"], [*"abcde", "a", "e"]))
+    conflict = result.issues.where("near_duplicate_conflict")
+    assert set(found(result, "near_duplicate_conflict")) < set(found(result, "near_duplicate"))
+    assert "e05" in conflict.example_id.tolist() and set(conflict.action.tolist()) == {"review"}
+    told = conflict.evidence[conflict.example_id.tolist().index("e05")]
+    assert told.startswith("Labelled 'a', but") and "'e04' (row 5), which is labelled 'e'" in told
 
 
 def test_one_text_with_two_labels_is_for_review_and_stays() -> None:

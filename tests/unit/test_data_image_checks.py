@@ -72,8 +72,10 @@ def test_a_changed_copy_is_near(tmp_path: Path, change: str) -> None:
     found = checked.issues.where("near_duplicate")
     assert sorted(found.row.tolist()) == [3, N]
     assert checked.dataset.group[3] == checked.dataset.group[N]
-    assert set(found.action.tolist()) == {"review"}  # row 3 is b, row 40 is a
-    assert "labelled 'b'" in found.evidence[found.row.tolist().index(N)]
+    assert set(found.action.tolist()) == {"group"}
+    conflict = checked.issues.where("near_duplicate_conflict")  # row 3 is b, row 40 is a
+    assert set(conflict.action.tolist()) == {"review"}
+    assert "which is labelled 'b'" in conflict.evidence[conflict.row.tolist().index(N)]
 
 
 def test_what_all_images_share_does_not_make_them_alike() -> None:

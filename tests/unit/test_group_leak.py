@@ -10,9 +10,10 @@ import pytest
 
 from honed.data.dataset import Dataset
 from honed.data.folds import plan_folds
+from honed.data.sampling import sample_groups
 from honed.pipeline import group_leak
 from honed.pipeline.demo import demo_config
-from honed.pipeline.group_leak import group_leak_note, random_folds, sample_groups
+from honed.pipeline.group_leak import group_leak_note, random_folds
 from honed.pipeline.prepare import development
 
 
@@ -49,9 +50,9 @@ def test_where_nothing_leaks_nothing_is_claimed() -> None:
 
 def test_many_rows_are_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     group = np.array([f"g{i // 4}" for i in range(400)], dtype=np.str_)
-    kept = sample_groups(group, 100, seed=1)
+    kept = sample_groups(group, 100, "1 ")
     assert len(kept) == 100 and (np.unique(group[kept], return_counts=True)[1] == 4).all()
-    assert sample_groups(group, 400, seed=1).tolist() == list(range(400))
+    assert sample_groups(group, 400, "1 ").tolist() == list(range(400))
     monkeypatch.setattr(group_leak, "MAX_ROWS", 120)
     assert "rows drawn by group" in note(dataset(leaks=True))
 

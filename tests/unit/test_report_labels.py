@@ -20,7 +20,7 @@ from honed.app.outcome import show_outcome
 from honed.evidence.card import render_card
 from honed.evidence.label_table import N_QUOTED, LabelTable
 from honed.evidence.report import environment
-from honed.evidence.report_labels import N_SHOWN, labels_view
+from honed.evidence.report_labels import N_SHOWN, flagged_words, labels_view
 from honed.evidence.run_facts import RunFacts, read_run
 from honed.pipeline.run_folder import RunFolder
 
@@ -70,7 +70,7 @@ def test_it_shows_the_counts_the_worst_rows_in_order_and_the_way_on(tmp_path: Pa
     )
     assert f"Row {row} · {shown[0]} " in text
     assert "honed labels RUN --output labels.csv" in text
-    assert "honed fit DATA --decisions labels.csv" in text
+    assert "honed fit --config RUN/config.yaml --decisions labels.csv" in text
 
 
 def test_hostile_texts_and_class_names_are_shown_as_text(tmp_path: Path) -> None:
@@ -171,3 +171,11 @@ def test_an_empty_table_of_labels_breaks_nothing(tmp_path: Path) -> None:
     assert facts.labels is not None
     nobody: LabelTable = facts.labels.take(np.array([], dtype=np.int64))
     assert "<li>" not in html_of(replace(facts, labels=nobody)).split("What to do next")[0].split("</ul>")[1]
+
+
+@pytest.mark.parametrize(("agreement", "is_said"), [(0.55, True), (0.95, False), (None, False)])
+def test_judges_that_err_a_lot_say_so(agreement: float | None, is_said: bool, tmp_path: Path) -> None:
+    """Planted fault: on hard data a fifth of the labels would be called wrong, by models that are wrong as often."""
+    facts = made(tmp_path / "run", metrics=lambda m: m["labels"].update(agreement_frac=agreement))
+    assert ("find the given label the likeliest in only 55% of all rows" in words(html_of(facts))) is is_said
+    assert flagged_words(facts).endswith("labels look wrong, or hard" if is_said else "labels look wrong")

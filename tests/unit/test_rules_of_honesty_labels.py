@@ -15,7 +15,9 @@ from honed.bases import ResolvedBase
 from honed.data.decisions import Decision
 from honed.data.fold_pairs import fold_pairs
 from honed.data.targets import Targets
-from honed.errors import UsageError
+from honed.errors import EvidenceError, UsageError
+from honed.events import Event
+from honed.pipeline import cleaning
 from honed.pipeline.bench import Bench
 from honed.pipeline.cleaning import Taught, check_cleaning, teach, write_provenance
 from honed.pipeline.tuning import open_bench, open_first, plan_settings, tune_and_cross_validate
@@ -114,6 +116,25 @@ def test_a_killed_judgement_goes_on(base: ResolvedBase, tmp_path: Path, monkeypa
     _, second = taught(base, tmp_path, "drop")
     assert first.judged is not None and second.judged is not None
     assert all(np.array_equal(first.targets[k].weight, second.targets[k].weight) for k in first.targets)
+
+
+def test_a_judge_that_cannot_be_fitted_is_told_and_not_passed_over(
+    base: ResolvedBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str, *_: Any, **__: Any) -> Any:
+        raise EvidenceError(f"{name} fell ill.")
+
+    monkeypatch.setattr(cleaning, "out_of_fold_baseline", broken)
+    events: list[Event] = []
+    context = tr.tuning_context(base, tmp_path, tr.tuning_config(base, clean="drop", **VALUES), None, [events.append])
+    bench = open_bench(context, plan_settings(context.config))
+    lessons = teach(bench, context.config, np.zeros((len(context.part), 2)), {})
+    assert lessons.judged is not None, "the specialist still judges"
+    told = [event.message for event in events if event.kind == "warning"]
+    assert [message.split(":")[0] for message in told] == [
+        "tfidf_logreg does not judge labels", "linear_probe does not judge labels",
+    ]  # fmt: skip
+    assert all("not run, because" in message and "fell ill" in message for message in told)
 
 
 def test_a_stop_part_always_weighs_something(base: ResolvedBase, tmp_path: Path) -> None:

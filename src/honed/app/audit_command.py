@@ -16,7 +16,9 @@ from honed.errors import UsageError
 if TYPE_CHECKING:
     from honed.pipeline.audit_files import AuditFolder
 
-_NOT_ITS_FLAGS = ("clean", "decisions", "gate", "require", "trials", "n_trials", "keep_texts", "test_file")
+_NOT_ITS_FLAGS = (
+    "out", "clean", "decisions", "gate", "require", "metric", "trials", "n_trials", "keep_texts", "test_file",
+)  # fmt: skip
 
 
 def audit(  # noqa: PLR0913, PLR0917 - each parameter is a flag
@@ -26,19 +28,23 @@ def audit(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         typer.Argument(help="CSV, JSONL or Parquet file, or the name of a `datasets` dataset", show_default=False),
     ] = None,
     inject: Annotated[
-        list[float] | None,
-        typer.Option("--inject", metavar="X", help="share of labels to spoil; repeat for more [default: 0.03, 0.1]"),
+        list[str] | None,
+        typer.Option("--inject", metavar="X", help="share of labels to spoil; repeat for more (default: 0.03, 0.1)"),
     ] = None,
-    noise: Annotated[str, typer.Option("--noise", metavar="uniform|confusion", help="how labels go wrong")] = (
-        "confusion"
-    ),
+    noise: Annotated[
+        str,
+        typer.Option("--noise", metavar="uniform|confusion", help="to any other class, or to one that is like it"),
+    ] = "confusion",
     draws: Annotated[int, typer.Option("--draws", metavar="N", help="different noise for each rate")] = 1,
     rows: Annotated[int, typer.Option("--rows", metavar="N", help="rows to use at most, in whole groups")] = 3000,
     mode: Annotated[
         list[str] | None,
         typer.Option(
-            "--mode", metavar="drop|weight|relabel", help="cleaning to try; repeat for more [default: drop, weight]"
+            "--mode", metavar="drop|weight|relabel", help="cleaning to try; repeat for more (default: drop, weight)"
         ),
+    ] = None,
+    out_folder: Annotated[
+        str | None, typer.Option("--out", help="a new folder (default: audits/NAME-N)", show_default=False)
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; flags win over it", show_default=False)
@@ -52,7 +58,8 @@ def audit(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     """
     from honed.app.progress import watching
 
-    values = resolve_config(given | ({"data": data} if data else {}), config, recipe)
+    named = {name: value for name, value in (("data", data), ("out", out_folder)) if value}
+    values = resolve_config(given | named, config, recipe)
     if not values.data:
         raise UsageError("No data were named.", remedy="`honed audit FILE`.")
     with watching(quiet=json, command="audit") as watcher:
@@ -71,7 +78,7 @@ app.command("audit")(with_config_flags(audit, tuple(name for name in all_flags()
 def _show(audited: AuditFolder, *, data: str, as_json: bool) -> None:
     from honed.evidence.audit_words import audit_rows, finder_rows, not_said, summary
 
-    following = f"honed fit {quote(data)} --clean review"
+    following = f"honed fit {quote(data)}"  # which judges the labels as they are
     told = {"summary": summary(audited.figures), "not_said": not_said(audited.figures)}
     if as_json:
         places = {"folder": str(audited.path), "report": str(audited.report)}
@@ -81,17 +88,25 @@ def _show(audited: AuditFolder, *, data: str, as_json: bool) -> None:
     from rich.table import Table
 
     console = out()
+    for sentence in told["summary"]:
+        console.print(_plain(sentence), markup=False, style="bold" if sentence == told["summary"][-1] else "")
+    console.print()
     for rows in (audit_rows(audited.figures), finder_rows(audited.figures)):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for i, column in enumerate(rows[0]):
-            table.add_column(column, justify="left" if i == 0 else "right")
+        for column in rows[0]:
+            table.add_column(column, justify="left" if column in ("noise", "arm") else "right")
         for row in rows:
-            table.add_row(*map(printable, row.values()))
+            table.add_row(*(_plain(cell).replace(" [", "\n[") for cell in row.values()))
         console.print(table)
-    for sentence in told["summary"]:
-        console.print(printable(sentence), markup=False, style="bold")
     for note in told["not_said"]:
-        console.print(f"- {printable(note)}", markup=False, style="dim")
+        console.print(f"- {_plain(note)}", markup=False, style="dim")
     console.print(f"\nFolder  {audited.path}", markup=False, soft_wrap=True)
     console.print(f"Report  {audited.report}", markup=False, soft_wrap=True)
     console.print(f"Next    {following}", markup=False, soft_wrap=True, style="bold")
+
+
+def _plain(text: str) -> str:
+    """Without the narrow space before a percent sign, at which a terminal would break the line."""
+    from honed.evidence.report_format import NARROW_SPACE
+
+    return printable(text.replace(f"{NARROW_SPACE}%", "%"))

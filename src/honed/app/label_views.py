@@ -19,11 +19,15 @@ _EXCERPT = 200
 
 def show_labels(labels: JudgedLabels, rows: Sequence[dict[str, Any]], output: Path | None, n_written: int) -> None:
     """Print the rows, worst first; `output` is the file that holds `n_written` of them, or None."""
+    from honed.evidence.label_table import caution
+
     console = out()
     if rows:
         console.print(labels_table(rows, with_text=labels.texts is not None))
     judges = f" Judged by: {', '.join(labels.judges)}." if labels.judges else ""
     console.print(printable(f"{count_words(labels)}{judges}"), markup=False, style="bold")
+    if told := caution(labels.table.agreement):
+        console.print(printable(told), markup=False)
     if labels.texts is None:
         console.print("Texts not shown, because this run kept none; the ids name the rows.", style="dim")
     console.print("The locked holdout is not judged. Rows are counted from 1; a header is not counted.", style="dim")

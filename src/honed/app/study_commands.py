@@ -28,7 +28,7 @@ def compare(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     data: Data = None,
     methods: Annotated[
         str | None,
-        typer.Option("--methods", metavar="A,B,...", help="methods to compare [default: full,lora,bottleneck,prefix]"),
+        typer.Option("--methods", metavar="A,B,...", help="methods to compare (default: full,lora,bottleneck,prefix)"),
     ] = None,
     recipe: Annotated[
         list[str] | None,
@@ -37,7 +37,7 @@ def compare(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     max_loss: Annotated[
         float | None,
         typer.Option(
-            "--max-loss", metavar="X", help="a cheaper method may lose so much to the best [default: 0.05]", min=0
+            "--max-loss", metavar="X", help="a cheaper method may lose so much to the best (default: 0.05)", min=0
         ),
     ] = None,
     config: ConfigFile = None,

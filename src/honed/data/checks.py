@@ -25,6 +25,7 @@ from honed.data.duplicates import (
 )
 from honed.data.issue_table import Issue, IssueTable
 from honed.data.label_checks import label_spelling, small_classes, suspicious_labels
+from honed.data.label_typos import label_typos
 from honed.data.near_duplicates import BestPartners, near_texts
 from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
@@ -163,7 +164,12 @@ def check_rows(rows: Rows, settings: CheckSettings, tell: Callable[[Issue], None
     if settings.test_texts is not None:
         with emitter.stage("test_file", "Comparing with the test file"):
             found(contamination(rows, index, settings.test_texts))
-    found(label_spelling(rows) + suspicious_labels(rows) + small_classes(rows, merged_group, folds=settings.folds))
+    found(
+        label_spelling(rows)
+        + label_typos(rows)
+        + suspicious_labels(rows)
+        + small_classes(rows, merged_group, folds=settings.folds)
+    )
     largest = int(np.bincount(merged_group, minlength=1).max())
     if largest > max(1, _MANY_TEXTS_SHARE_A_GROUP * len(rows)):
         evidence = f"The largest group holds {largest} of {len(rows)} rows, so the folds cannot have even sizes."

@@ -60,7 +60,9 @@ def exact_duplicates(rows: Rows, same: SameTexts) -> Iterator[Issue]:
 
 
 def near_duplicates(rows: Rows, same: SameTexts, best: BestPartners) -> Iterator[Issue]:
-    """`near_duplicate` for each row whose text is nearly another's, with its most similar partner."""
+    """`near_duplicate` for each row whose text is nearly another's, with its most similar partner;
+    `near_duplicate_conflict` too where that one has another label.
+    """
     first = same.first
     for block in blocks(same.rows(best.text >= 0)):
         text = same.text[block]
@@ -68,10 +70,11 @@ def near_duplicates(rows: Rows, same: SameTexts, best: BestPartners) -> Iterator
         for k, similarity in enumerate(best.similarity[text].tolist()):
             differs = _label(mine, k) != _label(other, k)
             evidence = f"{similarity:.0%} of the shingles as {_name(other, k)}"
-            evidence += f", which is labelled {_label(other, k)}" if differs else ""
-            evidence += f": {shorten(mask(str(other.inputs[k])), _SHOWN_CHARACTERS)}"
-            action: Action = "review" if differs else "group"
-            yield _row_issue(mine, k, "near_duplicate", 1 - similarity, action, evidence)
+            quoted = f": {shorten(mask(str(other.inputs[k])), _SHOWN_CHARACTERS)}"
+            yield _row_issue(mine, k, "near_duplicate", 1 - similarity, "group", evidence + quoted)
+            if differs:
+                evidence = f"Labelled {_label(mine, k)}, but {evidence}, which is labelled {_label(other, k)}{quoted}"
+                yield _row_issue(mine, k, "near_duplicate_conflict", 1 - similarity, "review", evidence)
 
 
 def split_duplicates(rows: Rows, same: SameTexts, merged: MergedGroups, bearer: Integers) -> Iterator[Issue]:

@@ -20,6 +20,7 @@ from honed.data.image_files import ImageFile
 from honed.data.image_likeness import near_image_pairs
 from honed.data.issue_table import Action, Issue, IssueTable
 from honed.data.label_checks import label_spelling, small_classes, suspicious_labels
+from honed.data.label_typos import label_typos
 from honed.data.near_duplicates import NearPair
 from honed.data.set_join import Integers
 from honed.data.text_index import SameTexts
@@ -72,7 +73,12 @@ def image_checks(dataset: Dataset, *, folds: int, test_inputs: Sequence[object] 
     issues = _duplicates(images) + _near_duplicates(images) + _kept_apart(images, merged, names)
     issues += _contamination(images, [image for image in test_inputs or () if isinstance(image, ImageFile)])
     issues += [found for i in range(len(dataset)) for found in _oddities(images, i)]
-    issues += label_spelling(dataset) + suspicious_labels(dataset) + small_classes(dataset, merged_group, folds=folds)
+    issues += (
+        label_spelling(dataset)
+        + label_typos(dataset)
+        + suspicious_labels(dataset)
+        + small_classes(dataset, merged_group, folds=folds)
+    )
     largest = int(np.bincount(merged_group).max())
     if largest > max(1, _LARGE_GROUP_FRAC * len(dataset)):
         evidence = f"The largest group holds {largest} of {len(dataset)} rows, so the folds cannot have even sizes."
@@ -139,7 +145,9 @@ def _duplicates(images: _Images) -> list[Issue]:
 
 
 def _near_duplicates(images: _Images) -> list[Issue]:
-    """`near_duplicate` for each row whose image is nearly another's, with its most similar partner."""
+    """`near_duplicate` for each row whose image is nearly another's, with its most similar partner;
+    `near_duplicate_conflict` too where that one has another label.
+    """
     partner: dict[int, tuple[float, int]] = {}
     for pair in images.near:
         for mine, other in ((pair.i, pair.j), (pair.j, pair.i)):
@@ -148,10 +156,11 @@ def _near_duplicates(images: _Images) -> list[Issue]:
     for mine, (negative, other) in partner.items():
         o = images.rows[other][0]
         for i in images.rows[mine]:
-            differs = images.label(i) != images.label(o)
             evidence = f"Nearly the same image as {images.name(o)} (correlation {-negative:.3f})"
-            evidence += f", which is labelled {images.label(o)}." if differs else "."
-            issues.append(images.issue(i, "near_duplicate", 1 + negative, "review" if differs else "group", evidence))
+            issues.append(images.issue(i, "near_duplicate", 1 + negative, "group", f"{evidence}."))
+            if images.label(i) != images.label(o):
+                told = f"Labelled {images.label(i)}; n{evidence[1:]}, which is labelled {images.label(o)}."
+                issues.append(images.issue(i, "near_duplicate_conflict", 1 + negative, "review", told))
     return issues
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue, shorten
 from honed.data.markers import Marker
+from honed.data.personal.find import mask
 from honed.data.trait_scores import TraitScore
 from honed.data.traits import Trait
 
@@ -52,7 +53,7 @@ def marker_issue(marker: Marker, label_names: Sequence[str], seen: str) -> Issue
     """`trait_leak` for a mark that stands in the texts of one class only."""
     place = {"first": "begins", "last": "ends", "anywhere": "stands in"}[marker.place]
     evidence = (
-        f"{shorten(marker.mark, _NAME_CHARACTERS)!r} {place} {marker.recall:.0%} of the texts of class"
+        f"{shorten(mask(marker.mark), _NAME_CHARACTERS)!r} {place} {marker.recall:.0%} of the texts of class"
         f" {shorten(label_names[marker.label], _NAME_CHARACTERS)!r}, and {marker.n - marker.n_class} others{seen}."
         " If a form or a script put it there, the model learns it instead of the text."
     )

@@ -5,24 +5,21 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import numpy.typing as npt
 
-from honed.data.dataset import Dataset
 
-
-def sample_groups(dataset: Dataset, max_rows: int) -> Dataset:
-    """Whole groups, drawn by a hash of their names until the next would exceed `max_rows`; in the file's order.
+def sample_groups(group: npt.NDArray[np.str_], max_rows: int, salt: str = "") -> npt.NDArray[np.int64]:
+    """Positions, ascending, of whole groups, drawn by a salted hash of their names until the next would exceed
+    `max_rows`; all rows if they are fewer. group : (n,).
 
     Promises: the same rows whatever their order.
     """
-    order = np.argsort(dataset.row, kind="stable")
-    if len(dataset) > max_rows:
-        names, index, size = np.unique(dataset.group, return_inverse=True, return_counts=True)
-        digest = [hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in names.tolist()]
-        drawn = np.array(sorted(range(len(names)), key=lambda g: digest[g]))
-        chosen = np.zeros(len(names), dtype=np.bool_)
-        chosen[drawn[np.cumsum(size[drawn]) <= max_rows]] = True
-        order = order[chosen[index[order]]]
-    return dataset.take(order)
+    if len(group) <= max_rows:
+        return np.arange(len(group))
+    names, index, size = np.unique(group, return_inverse=True, return_counts=True)
+    digest = [hashlib.sha256((salt + name).encode("utf-8", "surrogatepass")).digest() for name in names.tolist()]
+    order = np.array(sorted(range(len(names)), key=lambda g: digest[g]))
+    return np.flatnonzero(np.isin(index, order[np.cumsum(size[order]) <= max_rows]))
 
 
 def drawn(n_seen: int, n_all: int) -> str:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from honed.data.dataset import Dataset
 from honed.data.traits import Trait
 
+_WORDS_OF_TEXT = 4
 _ODD_BLANK = re.compile(r"[^\S \n\t]")
 _DOUBLE = re.compile(r"\S[^\S\n]{2,}(?=\S)")
 _QUOTES = (
@@ -25,6 +27,13 @@ _QUOTES = (
     "[]",
     "{}",
 )
+
+
+def own_texts(rows: Dataset) -> list[str]:
+    """The texts whose surface says something: none of images, nor of a table whose cells a template joined."""
+    words = [np.median([len(cell.split()) for cell in cells.tolist()]) for cells in rows.columns.values()]
+    is_table = bool(words) and max(words) < _WORDS_OF_TEXT
+    return rows.inputs if not is_table and all(isinstance(text, str) for text in rows.inputs) else []
 
 
 def surface_traits(texts: Sequence[str]) -> list[Trait]:

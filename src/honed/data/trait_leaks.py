@@ -15,7 +15,7 @@ from honed.data.issue_table import Issue
 from honed.data.leak_words import leak_issue, marker_issue, row_order_issue
 from honed.data.markers import find_markers
 from honed.data.sampling import drawn, sample_groups
-from honed.data.surface_traits import surface_traits
+from honed.data.surface_traits import own_texts, surface_traits
 from honed.data.trait_scores import TraitScore, judged_rows, score_trait
 from honed.data.traits import Role, Trait, column_traits, measured_trait
 
@@ -36,7 +36,6 @@ MIN_GAIN: dict[Role, float] = {"column": 0.35, "measured": 0.35, "order": 0.35, 
 _REPEATED_CHARACTERS = 20
 _REPEATED_ROWS = 0.5
 _RUNNING = 0.99
-_WORDS_OF_TEXT = 4
 
 
 def trait_leaks(dataset: Dataset, n_all: int | None = None) -> tuple[list[Issue], list[str]]:
@@ -51,7 +50,8 @@ def trait_leaks(dataset: Dataset, n_all: int | None = None) -> tuple[list[Issue]
     Promises: independent of the order of the rows (but for their `row` numbers, which are a trait).
     """
     labelled = dataset.take(np.flatnonzero(dataset.label >= 0))
-    rows = _judgeable(sample_groups(labelled, MAX_ROWS))
+    labelled = labelled.take(np.argsort(labelled.row, kind="stable"))  # their order in the file is a trait
+    rows = _judgeable(labelled.take(sample_groups(labelled.group, MAX_ROWS)))
     if rows is None:
         few = f"it needs {MIN_ROWS} rows and two classes with {MIN_CLASS_GROUPS} groups each"
         return [], [f"Leaks of the label through a trait: not run, because {few}."]
@@ -70,7 +70,7 @@ def trait_leaks(dataset: Dataset, n_all: int | None = None) -> tuple[list[Issue]
         else leak_issue(trait, score, rows.label_names, seen)
         for trait, score in _most_telling(told)
     ]
-    texts = _texts(rows)
+    texts = own_texts(rows)
     markers = find_markers(texts, judged.label, judged.group, judged.n_classes) if texts else []
     issues += [marker_issue(marker, rows.label_names, seen) for marker in markers]
     return sorted(issues, key=lambda issue: (issue.score, issue.evidence)), not_run
@@ -90,7 +90,7 @@ def _judgeable(rows: Dataset) -> Dataset | None:
 
 def _traits(rows: Dataset, names: Sequence[str]) -> list[Trait]:
     """Every trait of rows that stand in the order of the file."""
-    texts = _texts(rows)
+    texts = own_texts(rows)
     traits = surface_traits(texts) if texts else []
     for name in names:
         if name in rows.columns:
@@ -100,19 +100,6 @@ def _traits(rows: Dataset, names: Sequence[str]) -> list[Trait]:
         elif not _repeats_text(rows.traits[name].tolist(), texts):
             traits += [trait for trait in column_traits(name, rows.traits[name].tolist()) if not _is_running(trait)]
     return [*traits, _order_trait(rows)]
-
-
-def _texts(rows: Dataset) -> list[str]:
-    """The texts whose surface is judged: none of images, nor of a table whose cells a template joined."""
-    if _is_table(rows) or not all(isinstance(text, str) for text in rows.inputs):
-        return []
-    return rows.inputs
-
-
-def _is_table(rows: Dataset) -> bool:
-    """Whether the texts are cells of a table that a template joined: their surface is only what the columns show."""
-    words = [np.median([len(cell.split()) for cell in cells.tolist()]) for cells in rows.columns.values()]
-    return bool(words) and max(words) < _WORDS_OF_TEXT
 
 
 def _order_trait(rows: Dataset) -> Trait:

@@ -13,11 +13,12 @@ from honed.evidence.comparison import paired_difference
 from honed.evidence.estimate import Estimate
 from honed.evidence.intervals import estimate, score_interval, t_quantile
 from honed.evidence.jackknife import probabilities
-from honed.evidence.label_errors import LabelErrors, Strings
+from honed.evidence.label_errors import Bools, LabelErrors, Strings
 from honed.evidence.metrics import Floats, Ints, row_correct
 from honed.oof import Predictions
 
 N_RESAMPLES = 2000
+N_AREA_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,23 @@ class Audit:
                 figures[name] = Estimate(hits / int(n), low, high, self.level, "wilson", int(n), ()).to_json()
             else:
                 figures[name] = {"value": None, "not_run": "nothing was flagged"}
-        areas = [average_precision(s.label != label, -s.found.quality) for s in found]
-        figures["average_precision"] = float(np.mean(areas))
+        figures["average_precision"] = self._area([(s.label != label, -s.found.quality) for s in found])
         return figures
+
+    def _area(self, judged: Sequence[tuple[Bools, Floats]]) -> dict[str, Any]:
+        """Mean area under the precision-recall curve of (is_error, score), with the interval of a group bootstrap."""
+        names, index = np.unique(self.group, return_inverse=True)
+        rng = np.random.default_rng(0)
+        drawn = []
+        for _ in range(N_AREA_RESAMPLES):
+            weight = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[index.ravel()].astype(np.float64)
+            areas = [average_precision(*one, weight) for one in judged if weight[one[0]].sum() > 0]
+            drawn += [float(np.mean(areas))] if areas else []
+        alpha = (1 - self.level) / 2
+        low, high = np.quantile(drawn, [alpha, 1 - alpha])
+        value = float(np.mean([average_precision(*one) for one in judged]))
+        return {"value": value, "low": float(low), "high": min(1.0, float(high)), "level": self.level,
+                "interval": "group-bootstrap"}  # fmt: skip
 
 
 def stacked(tables: Sequence[Predictions]) -> Predictions:
@@ -148,8 +163,8 @@ def stacked(tables: Sequence[Predictions]) -> Predictions:
     )  # fmt: skip
 
 
-def average_precision(is_error: np.ndarray[tuple[int], np.dtype[np.bool_]], score: Floats) -> float:
+def average_precision(is_error: Bools, score: Floats, weight: Floats | None = None) -> float:
     """Area under the precision-recall curve as a step function, as scikit-learn's `average_precision_score`."""
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(is_error, score))
+    return float(average_precision_score(is_error, score, sample_weight=weight))

@@ -1,26 +1,27 @@
-"""Where the marks of an audit's drawing stand: coordinates only; the template draws and escapes them."""
+"""Where the marks of an audit's drawing stand: accuracy against planted noise; the template draws and escapes them.
+
+Units are CSS pixels of a drawing `WIDTH` wide, as in `report_plots`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from honed.evidence.audit_words import arm_name, interval, rate_text
 from honed.evidence.comparison_plots import Tick
-from honed.evidence.report_format import NARROW_SPACE, percent
-from honed.evidence.report_plots import nice_ticks
+from honed.evidence.report_format import percent
+from honed.evidence.report_plots import WIDTH, nice_ticks
 
-WIDTH, HEIGHT = 520.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 400.0, 12.0, 256.0
-_TONES = ("other", "own", "own dashed", "other dashed")
-_APART = 5.0  # pixels between the arms of a rate, lest their bars cover each other
-_LINE = 15.0  # pixels between the names at the right
+_LEFT, _RIGHT, _TOP, _HEIGHT = 46.0, 58.0, 12.0, 230.0
+_APART = 14.0  # between the names at the right
+_DODGE = 3.0  # so that the intervals of one rate stand beside each other
 
 
 @dataclass(frozen=True)
-class Point:
-    """A score at (x, y), its interval from y = low to y = high."""
+class Dot:
+    """A figure at (x, y) with the ends of its interval on the vertical axis."""
 
     x: float
     y: float
@@ -30,73 +31,123 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """An arm: its points from left to right, and its name at height `name_y`. tone : CSS classes."""
+    """One way to train. line, band : as SVG's points, empty for a single figure.    name_y : of its name."""
 
     name: str
-    tone: str
-    points: tuple[Point, ...]
+    line: str
+    band: str
+    dots: tuple[Dot, ...]
     name_y: float
 
 
 @dataclass(frozen=True)
 class Plot:
-    """The whole drawing, and what it says in words."""
+    """A whole drawing. told : what it shows, in words.    name_x : where the names stand.    bottom : of the plot."""
 
-    title: str
     told: str
+    width: float
+    height: float
+    bottom: float
+    name_x: float
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
 
 
 def noise_plot(figures: Mapping[str, Any]) -> Plot:
-    """Accuracy against planted noise, a line for each arm; all begin at the labels as given."""
-    rates, clean = figures["rates"], figures["clean"]
-    names = list(rates[0]["arms"])
-    scores = {name: [clean, *(own["arms"][name]["score"] for own in rates)] for name in names}
-    ends = [score[end] for own in scores.values() for score in own for end in ("low", "high")]
-    pad = 0.06 * (max(ends) - min(ends)) or 0.05
-    low, high = max(min(ends) - pad, 0.0), min(max(ends) + pad, 1.0)
-    widest = rates[-1]["rate"]
+    """Accuracy of clean, noisy and cleaned training against the share of spoilt labels. figures : of `audit.json`."""
+    clean, rates = figures["clean"], figures["rates"]
+    last = float(rates[-1]["rate"])
+    series = {"clean": [(0.0, clean), (last, clean)], "noisy": [(0.0, clean)]}
+    for one in rates:
+        for name, arm in one["arms"].items():
+            series.setdefault(name, []).append((one["rate"], arm["score"]))
+    ends = [figure[end] for points in series.values() for _, figure in points for end in ("low", "high")]
+    pad = 0.04 * (max(ends) - min(ends)) or 0.05
+    low, high = max(0.0, min(ends) - pad), min(1.0, max(ends) + pad)
 
     def x(rate: float) -> float:
-        return float(round(LEFT + 16 + (RIGHT - LEFT - 40) * rate / widest, 1))
+        return _LEFT + 8 + (WIDTH - _LEFT - _RIGHT - 16) * rate / last
 
     def y(value: float) -> float:
-        return float(round(BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low), 1))
+        return _round(_TOP + _HEIGHT * (1 - (value - low) / (high - low)))
 
-    at = [0.0, *(own["rate"] for own in rates)]
-    places = _apart({name: y(own[-1]["value"]) + 4 for name, own in scores.items()})
-    lines = tuple(
-        Line(
-            arm_name(name),
-            _TONES[i % len(_TONES)],
-            tuple(
-                Point(round(x(rate) + (_APART * i if rate else 0), 1), y(s["value"]), y(s["low"]), y(s["high"]))
-                for rate, s in zip(at, scores[name], strict=True)
-            ),
-            places[name],
-        )
-        for i, name in enumerate(names)
-    )
-    told = f"{arm_name('clean')}: {interval(clean)}. " + " ".join(
-        f"{rate_text(own['rate'])} noise, {arm_name(name)}: {interval(own['arms'][name]['score'])}."
-        for own in rates
-        for name in names
-    )
+    names_y = _spread({name: y(points[-1][1]["value"]) for name, points in series.items()})
+    shift = {name: _DODGE * (i - (len(series) - 1) / 2) for i, name in enumerate(series)}
+    lines = tuple(_line(name, points, x, y, shift[name], names_y[name]) for name, points in series.items())
+    bottom = _TOP + _HEIGHT
     return Plot(
-        f"Accuracy against planted noise, with {percent(figures['level'], 0)} intervals",
-        told,
-        tuple(Tick(x(rate), rate_text(rate)) for rate in at),
-        tuple(Tick(y(tick), f"{100 * tick:g}{NARROW_SPACE}%") for tick in nice_ticks(low, high, 5)),
-        lines,
+        told=_told(figures),
+        width=WIDTH,
+        height=bottom + 42,
+        bottom=bottom,
+        name_x=WIDTH - _RIGHT + 6,
+        x_ticks=tuple(_without_crowd([Tick(_round(x(rate)), rate_text(rate)) for rate in (0.0, *_rates(rates))])),
+        y_ticks=tuple(Tick(y(tick), rate_text(tick)) for tick in nice_ticks(low, high, 5)),
+        lines=lines,
     )
 
 
-def _apart(wanted: Mapping[str, float]) -> dict[str, float]:
-    """Heights in the order that was wanted, far enough apart to read."""
-    places: dict[str, float] = {}
-    last = TOP
-    for name, place in sorted(wanted.items(), key=lambda item: item[1]):
-        last = places[name] = round(max(place, last + (_LINE if places else 0)), 1)
-    return places
+def _line(
+    name: str,
+    points: Sequence[tuple[float, Mapping[str, Any]]],
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+    shift: float,
+    name_y: float,
+) -> Line:
+    is_flat = name == "clean"
+    dots = tuple(
+        Dot(_round(x(rate) + (0 if rate == 0 else shift)), y(figure["value"]), y(figure["low"]), y(figure["high"]))
+        for rate, figure in points
+    )
+    band = [(dot.x, dot.low) for dot in dots] + [(dot.x, dot.high) for dot in reversed(dots)]
+    return Line(
+        name=name,
+        line=_points([(dot.x, dot.y) for dot in dots]) if len(dots) > 1 else "",
+        band=_points(band) if len(dots) > 1 else "",
+        dots=dots[:1] if is_flat else dots[1:] if name == "noisy" else dots,
+        name_y=name_y,
+    )
+
+
+def _told(figures: Mapping[str, Any]) -> str:
+    arms = [(f"{rate_text(own['rate'])} spoilt, ", own["arms"]) for own in figures["rates"]]
+    parts = [f"{arm_name('clean')}: {interval(figures['clean'])}"]
+    parts += [f"{rate}{arm_name(name)}: {interval(arm['score'])}" for rate, own in arms for name, arm in own.items()]
+    level = percent(figures["level"], 0)
+    return f"Accuracy against the share of spoilt labels, with {level} intervals. {'; '.join(parts)}."
+
+
+def _rates(rates: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [float(one["rate"]) for one in rates]
+
+
+def _without_crowd(ticks: Sequence[Tick]) -> list[Tick]:
+    """The ticks, the last of all, without those whose numbers would overlap."""
+    kept: list[Tick] = []
+    for tick in reversed(ticks):
+        if not kept or kept[-1].at - tick.at > 30:
+            kept.append(tick)
+    return kept[::-1]
+
+
+def _spread(wanted: Mapping[str, float]) -> dict[str, float]:
+    """Places for the names, in the order of what they name, none upon another."""
+    order = sorted(wanted, key=lambda name: wanted[name])
+    places: list[float] = []
+    for name in order:
+        places.append(max(wanted[name], places[-1] + _APART) if places else wanted[name])
+    lowest = _TOP + _HEIGHT
+    for i in range(len(places) - 1, -1, -1):
+        places[i] = min(places[i], lowest)
+        lowest = places[i] - _APART
+    return {name: _round(place + 4) for name, place in zip(order, places, strict=True)}
+
+
+def _points(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def _round(value: float) -> float:
+    return round(value, 1)

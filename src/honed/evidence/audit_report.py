@@ -7,10 +7,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-from honed.evidence.audit_plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, noise_plot
-from honed.evidence.audit_words import COLUMNS, audit_rows, finder_rows, not_said, summary
+from honed.evidence.audit_plots import noise_plot
+from honed.evidence.audit_words import COLUMNS, audit_rows, finder_rows, headline, not_said, summary
 from honed.evidence.report import TEMPLATES, content_hash, environment
 from honed.evidence.report_format import NOT_RUN, percent, seconds
+
+_NOISE = {
+    "uniform": "each to any other class",
+    "confusion": "each to a class that a small model takes for the right one, as a tired person would",
+}
+_WAYS = {
+    "drop": "flagged rows are left out",
+    "weight": "every row counts as much as its label is likely",
+    "relabel": "flagged rows take the suggested class",
+}
 
 
 def render_audit(figures: Mapping[str, Any]) -> str:
@@ -25,6 +35,9 @@ def render_audit(figures: Mapping[str, Any]) -> str:
             style=Markup(style),  # noqa: S704 - our own file
             figures=figures,
             level=percent(figures["level"], 0),
+            headline=headline(figures),
+            ways={name: told for name, told in _WAYS.items() if name in figures["rates"][0]["arms"]},
+            noise=_NOISE[figures["noise"]],
             summary=summary(figures),
             not_said=not_said(figures),
             columns=COLUMNS,
@@ -32,7 +45,7 @@ def render_audit(figures: Mapping[str, Any]) -> str:
             found=finder_rows(figures),
             not_run=NOT_RUN,
             plot=noise_plot(figures),
-            box={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "width": WIDTH, "height": HEIGHT},
+            settings=[(name, str(value)) for name, value in figures["settings"].items() if value not in (None, "", {})],
             took=seconds(sum(figures["timings_s"].values())),
         )
     )

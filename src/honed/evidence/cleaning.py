@@ -1,7 +1,7 @@
 """Cleaning the training side of each fold by models that never saw that fold.
 
 The nested design keeps the promise of the out-of-fold table: what fold k is taught does not depend on a single label of
-fold k, so its score is honest. Scored rows are never touched (rule 4 of docs/statistics.md).
+fold k, so its score is honest. Scored rows are never touched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from honed.data.fold_pairs import Pair
 from honed.data.targets import Targets
-from honed.evidence.label_errors import LabelErrors, Strings, calibrated, judge, pool
+from honed.evidence.label_errors import LabelErrors, Strings, calibrated, judge, log_probs, pool
 from honed.evidence.metrics import Floats, Ints, row_log_loss, softmax
 from honed.oof import Predictions
 
@@ -58,7 +58,7 @@ def judge_for_each_fold(opinions: NestedOpinions) -> dict[int | None, JudgedRows
         rows = np.flatnonzero(opinions.fold != k)
         probs = pool([calibrated(_table(opinions, member, k, rows)) for member in opinions.members])
         judged[k] = JudgedRows(rows, judge(opinions.example_id[rows], opinions.label[rows], probs))
-        total[rows] += np.log(np.maximum(probs, np.finfo(np.float64).tiny))
+        total[rows] += log_probs(probs)
     n_opinions = len(judged) - 1  # a row of fold j is judged for every fold but j
     probs = softmax(total / n_opinions)
     judged[None] = JudgedRows(np.arange(n), judge(opinions.example_id, opinions.label, probs))

@@ -64,7 +64,7 @@ def find_label_errors(tables: Sequence[Predictions]) -> LabelErrors:
         probs = pool([calibrated(align(first, table)) for table in tables])
         if len(names) < len(first):
             total = np.zeros((len(names), probs.shape[1]))
-            np.add.at(total, index.ravel(), _log(probs))
+            np.add.at(total, index.ravel(), log_probs(probs))
             probs = softmax(total / np.bincount(index.ravel())[:, None])
         else:
             probs = probs[position]
@@ -93,10 +93,11 @@ def pool(probs: Sequence[Floats]) -> Floats:
 
     A model that finds a label all but impossible is heard, which an arithmetic mean would drown. Genest & Zidek 1986.
     """
-    return softmax(np.mean([_log(one) for one in probs], axis=0))
+    return softmax(np.mean([log_probs(one) for one in probs], axis=0))
 
 
-def _log(probs: Floats) -> Floats:
+def log_probs(probs: Floats) -> Floats:
+    """Logarithms, bounded from below: no judge may rule a label out alone."""
     return np.asarray(np.log(np.maximum(probs, SMALLEST_PROBABILITY)))
 
 

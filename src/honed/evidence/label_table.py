@@ -47,6 +47,11 @@ class LabelTable:
     def __len__(self) -> int:
         return len(self.example_id)
 
+    @property
+    def agreement(self) -> float:
+        """Share of the rows whose given label the judges find the likeliest; 1 of no rows."""
+        return float((self.quality >= 0.5).mean()) if len(self) else 1.0
+
     def take(self, index: npt.ArrayLike) -> LabelTable:
         """The rows at the positions (or where the mask is true), in that order."""
         return LabelTable(*(column[np.asarray(index)] for column in vars(self).values()))
@@ -111,6 +116,22 @@ def label_table(errors: LabelErrors, row: Ints, label_names: tuple[str, ...], fe
         errors.example_id, row, names[errors.given], names[errors.suggested], errors.quality, errors.is_flagged,
         n_neighbours, n_agree, np.array(neighbour, dtype=np.str_),
     ).take(order)  # fmt: skip
+
+
+SURE_JUDGES = 0.8
+
+
+def caution(agreement: float) -> str:
+    """What a reader must know of flags by judges that are often wrong themselves; '' where they are not.
+
+    agreement : see `LabelTable`.
+    """
+    if agreement >= SURE_JUDGES:
+        return ""
+    return (
+        f"The judges find the given label the likeliest in only {agreement:.0%} of all rows: many that they flag may be"
+        " hard rows, not errors."
+    )
 
 
 def why(table: LabelTable, i: int, texts: Mapping[str, str] | None = None) -> str:

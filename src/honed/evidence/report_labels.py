@@ -6,11 +6,11 @@ import numpy as np
 
 from honed.data.personal.find import mask
 from honed.evidence import report_plots as plots
-from honed.evidence.label_table import label_rows
+from honed.evidence.label_table import caution, label_rows
 from honed.evidence.report_data import EXCERPT_CHARACTERS
 from honed.evidence.report_format import count, excerpt, finite, percent
 from honed.evidence.report_scores import section
-from honed.evidence.run_facts import RunFacts
+from honed.evidence.run_facts import Json, RunFacts
 
 N_SHOWN = 25
 _COUNTS = ("n_left_out", "n_relabelled", "n_weighed_less")
@@ -27,6 +27,7 @@ def labels_view(facts: RunFacts) -> dict[str, object] | None:
         "is_judged": bool(judged),
         "n_judged": judged.get("n_judged"),
         "n_flagged": judged.get("n_flagged"),
+        "caution": caution(_agreement(judged)),
         "share": percent(finite(judged.get("flagged_frac")) or 0.0),
         "judges": [str(name).replace("_", " ") for name in judged.get("judges") or []],
         "by_class": sorted(by_class.items(), key=lambda item: (-item[1], item[0])),
@@ -44,12 +45,19 @@ def labels_view(facts: RunFacts) -> dict[str, object] | None:
 
 
 def flagged_words(facts: RunFacts) -> str:
-    """'12 of 1 718 labels look wrong', or '' where no label does or none was judged."""
+    """'12 of 1 718 labels look wrong' ('or hard', by judges that err a lot); '' where none does or none was judged."""
     judged = section(facts.metrics, "labels")
     n_flagged = finite(judged.get("n_flagged")) or 0
     if n_flagged <= 0:
         return ""
-    return f"{count(n_flagged)} of {count(judged.get('n_judged'))} labels look{'s' * (n_flagged == 1)} wrong"
+    words = f"{count(n_flagged)} of {count(judged.get('n_judged'))} labels look{'s' * (n_flagged == 1)} wrong"
+    return f"{words}, or hard" if caution(_agreement(judged)) else words
+
+
+def _agreement(judged: Json) -> float:
+    """Share of labels that the judges find the likeliest; 1 where an older run does not say."""
+    agreement = finite(judged.get("agreement_frac"))
+    return 1.0 if agreement is None else agreement
 
 
 def _rows(facts: RunFacts) -> list[dict[str, object]]:

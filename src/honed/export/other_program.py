@@ -17,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.base_shape import quiet
-from honed.data.image_files import ImageFile
-from honed.data.images import decode
-from honed.export.preprocessing import SPECIALIST
-from honed.tasks.image_reading import PREPROCESSOR
 
 BATCH_ROWS = 16
+SPECIALIST = "specialist.json"
+"""What a prediction depends on and config.json has no place for."""
+PREPROCESSOR = "preprocessor_config.json"
 Array = npt.NDArray[np.float64]
 Batch = dict[str, npt.NDArray[Any]]
 
@@ -56,7 +55,11 @@ class TextReader:
 
 
 class ImageReader:
-    """The image processor of an export, and the line of its README that makes an image square."""
+    """The image processor of an export, and the lines of its README that open an image and make it square.
+
+    files : anything with a `name` and a `path`. Pillow alone opens them: what it shows otherwise than honed (16 bits,
+        transparency, DICOM) is a difference between the programs, and is found as one.
+    """
 
     def __init__(self, folder: Path) -> None:
         import transformers
@@ -68,14 +71,15 @@ class ImageReader:
         with reading(SPECIALIST):
             self._own = json.loads((folder / SPECIALIST).read_text(encoding="utf-8"))["reading"]
 
-    def _processed(self, files: Sequence[ImageFile], **options: Any) -> npt.NDArray[Any]:
+    def _processed(self, files: Sequence[Any], **options: Any) -> npt.NDArray[Any]:
         from PIL import Image, ImageOps
 
         size = (self._own["size"], self._own["size"])
         how = Image.Resampling(self._own["resample"])
         images = []
         for file in files:
-            image = decode(file.path.read_bytes()).image
+            with reading(f"image {file.name!r}"):
+                image = ImageOps.exif_transpose(Image.open(file.path)).convert("RGB")
             if self._own["fit"] == "letterbox":
                 image = ImageOps.pad(image, size, how, color=tuple(round(255 * v) for v in self._own["mean"]))
             elif self._own["fit"] == "crop":
@@ -84,7 +88,7 @@ class ImageReader:
         with quiet():
             return np.asarray(self._processor(images=images, return_tensors="np", **options)["pixel_values"])
 
-    def tokens(self, files: Sequence[ImageFile]) -> list[list[int]]:
+    def tokens(self, files: Sequence[Any]) -> list[list[int]]:
         """The sha256 of the pixels of each image, (size, size, 3), before they are normalised."""
         pixels = [
             self._processed([file], do_rescale=False, do_normalize=False)[0].transpose(1, 2, 0).astype(np.uint8)
@@ -92,7 +96,7 @@ class ImageReader:
         ]
         return [list(hashlib.sha256(one.tobytes()).digest()) for one in pixels]
 
-    def batch(self, files: Sequence[ImageFile]) -> Batch:
+    def batch(self, files: Sequence[Any]) -> Batch:
         """pixel_values, (rows, 3, size, size)."""
         return {"pixel_values": self._processed(files)}
 

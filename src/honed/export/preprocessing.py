@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from honed.artifact import write_json
 from honed.base_shape import quiet
-from honed.tasks.image_reading import PREPROCESSOR, ImageReading
+from honed.export.other_program import PREPROCESSOR, SPECIALIST
+from honed.tasks.image_reading import ImageReading
 
 if TYPE_CHECKING:
     from honed.artifact import ArtifactInfo
     from honed.bases import ResolvedBase
     from honed.serving.engine import Specialist
-
-SPECIALIST = "specialist.json"
-"""What a prediction depends on and config.json has no place for."""
 
 
 def write_reading(folder: Path, specialist: Specialist) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.base_shape import quiet
-from honed.export.other_program import Array, Batch, OtherProgram, reading
-from honed.export.preprocessing import SPECIALIST
-from honed.tasks.image_reading import PREPROCESSOR
+from honed.export.other_program import PREPROCESSOR, SPECIALIST, Array, Batch, OtherProgram, reading
 
 if TYPE_CHECKING:
     import torch

@@ -18,8 +18,9 @@ from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.fold_pairs import Pair, fold_pairs
 from honed.data.folds import FoldPlan
+from honed.data.sampling import sample_groups
 from honed.data.targets import Targets
-from honed.errors import UsageError
+from honed.errors import DataError, UsageError
 from honed.events import Emitter, Listener
 from honed.evidence.audit import Arm, Audit, Scenario
 from honed.evidence.baselines import out_of_fold_baseline
@@ -30,16 +31,14 @@ from honed.evidence.noise import NoiseKind, plant_noise
 from honed.oof import Predictions
 from honed.pipeline.assembly import check_fits, slot_seed
 from honed.pipeline.bench import Bench, TuningContext
+from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import MEMBERS, check_cleaning, opinions_of_baselines, with_stop
 from honed.pipeline.features import base_features
-from honed.pipeline.group_leak import sample_groups
 from honed.pipeline.prepare import development, load, make_plan, prepare
 from honed.pipeline.scoring import Features, baseline_rows
 from honed.pipeline.settle import settle
 from honed.training.crossval import pair_plans
 from honed.training.loop import SlotPlan
-
-Rows = Ints
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ class AuditOptions:
 
 
 def audit_options(
-    rates: Sequence[float] | None, kind: str, n_draws: int, modes: Sequence[str] | None, max_rows: int
+    rates: Sequence[float | str] | None, kind: str, n_draws: int, modes: Sequence[str] | None, max_rows: int
 ) -> AuditOptions:
     """Options as a user gave them: each rate once, ascending, each mode once; None takes the default.
 
     Raises UsageError, naming the flag, for a value out of range.
     """
     default = AuditOptions()
-    own_rates = default.rates if rates is None else tuple(sorted(set(rates)))
+    own_rates = default.rates if rates is None else tuple(sorted(set(map(_rate, rates))))
     own_modes = default.modes if modes is None else tuple(dict.fromkeys(modes))
     options = AuditOptions(
         own_rates, cast("NoiseKind", kind), n_draws, cast("tuple[CleanMode, ...]", own_modes), max_rows
@@ -93,14 +92,29 @@ def audit_options(
     return options
 
 
+def _rate(value: float | str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(
+            f"--inject {value!r} is no number.", remedy="It is a share: --inject 0.03 spoils 3 % of the labels."
+        ) from None
+
+
 def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] = ()) -> Audit:
     """Spoil, find, clean, score; see the module. Nothing is written.
 
     Raises a HonedError with problem, cause and remedy.
     """
     options.check()
-    check_cleaning(config.model_copy(update={"clean": "drop"}))
-    if config.trials or not isinstance(config.learning_rate, float):
+    if options.modes:
+        check_cleaning(config.model_copy(update={"clean": "drop"}), "honed audit")
+    if config.decisions:
+        raise UsageError(
+            "honed audit spoils the labels of the data as they are: decisions on labels have no place in it.",
+            remedy="Leave `decisions` out.",
+        )
+    if config.trials or config.learning_rate == "auto":
         raise UsageError(
             "honed audit trains under one setting: --trials and --learning-rate auto are for `honed fit`.",
             remedy="Give the rate that a run of yours chose.",
@@ -109,10 +123,12 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load(config)
         config, base = settle(config, loaded)
+        config, _ = within_budget(config, str(base.path))
         check_fits(config, base)
         prepared = prepare(config, base, loaded)
         part, plan = development(prepared.dataset, make_plan(config, prepared.dataset))
         part, plan, n_all = *_sample(part, plan, options.max_rows), len(part)
+        _check_enough(part, plan, options)
     with TemporaryDirectory(prefix="honed-audit-") as folder:
         place = Path(folder)
         bench = Bench(
@@ -127,11 +143,28 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
 
 
 def _sample(part: Dataset, plan: FoldPlan, max_rows: int) -> tuple[Dataset, FoldPlan]:
-    kept = sample_groups(part.group, max_rows, plan.seed)
+    kept = sample_groups(part.group, max_rows, f"{plan.seed} ")
     own = replace(
         plan, example_id=plan.example_id[kept], group=plan.group[kept], fold=plan.fold[kept], stop=plan.stop[kept]
     )
     return part.take(kept), own
+
+
+def _check_enough(part: Dataset, plan: FoldPlan, options: AuditOptions) -> None:
+    """Raises DataError if a fold has nothing to learn or to score, UsageError if a rate spoils no label."""
+    sizes = np.bincount(plan.fold, minlength=plan.n_folds)
+    if not sizes.min() or len(np.unique(part.label)) < 2:
+        raise DataError(
+            f"--rows {options.max_rows} leaves {len(part)} rows in {int((sizes > 0).sum())} of {plan.n_folds} folds.",
+            cause="Whole groups are drawn, so that no group stands in two folds.",
+            remedy="Use more --rows.",
+        )
+    for rate in options.rates:
+        if round(rate * len(part)) < 1:
+            raise UsageError(
+                f"--inject {rate:g} spoils none of {len(part)} labels.",
+                remedy=f"Use at least --inject {1 / len(part):.2g}, or more rows.",
+            )
 
 
 class _Auditor:
@@ -173,8 +206,7 @@ class _Auditor:
         lessons = []
         for label, own in zip(labels, self._opinions(labels), strict=True):
             with self.emitter.stage("clean", "Cleaning, for each fold by models that never saw it"):
-                cheap = opinions_of_baselines(self.part, features, label, self.pairs, self.plan.seed)
-                members = [own, *cheap.values()]
+                members = [own, *opinions_of_baselines(self.bench.context, features, label, self.pairs)]
                 judged = judge_for_each_fold(
                     NestedOpinions(self.part.example_id, label, self.plan.fold, self.pairs, members)
                 )
@@ -203,18 +235,20 @@ class _Auditor:
 
     def _confusion(self, features: Features) -> Ints:
         """Which classes a cheap model takes for one another: those that a tired person would."""
-        table = self._baselines(features, self.part.label)[-1]
+        rows = baseline_rows("linear_probe", self.part, features)
+        assert rows is not None, "every example has features"
+        table = out_of_fold_baseline("linear_probe", rows, self._splits(), seed=self.plan.seed)
         assert table.logits is not None, "a classifier has logits"
         return confusion_matrix(table.label, table.logits.argmax(axis=1), len(self.part.label_names))
 
+    def _splits(self) -> list[tuple[int, Ints, Ints]]:
+        fold = self.plan.fold
+        return [(k, np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(self.plan.n_folds)]
+
     def _baselines(self, features: Features, label: Ints) -> list[Predictions]:
-        splits = [
-            (k, np.flatnonzero(self.plan.fold != k), np.flatnonzero(self.plan.fold == k))
-            for k in range(self.plan.n_folds)
-        ]
         rows = [baseline_rows(name, self.part, features, label) for name in MEMBERS]
         return [
-            out_of_fold_baseline(name, own, splits, seed=self.plan.seed)
+            out_of_fold_baseline(name, own, self._splits(), seed=self.plan.seed)
             for name, own in zip(MEMBERS, rows, strict=True)
             if own is not None
         ]

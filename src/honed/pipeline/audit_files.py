@@ -1,12 +1,12 @@
 """The folder of an audit.
 
-audit.json    every figure with its interval        audit.html    the same, to look at
+audit.json    every figure with its interval, and the settings        audit.html    the same, to look at
 audit.parquet    every row in every arm: what the figures were computed from
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from honed.artifact import write_json
 from honed.config import Config
 from honed.data.tables import write_parquet
+from honed.errors import OutputError
 from honed.events import Listener
 from honed.evidence.audit import Audit
 from honed.evidence.audit_report import render_audit
@@ -26,6 +27,9 @@ from honed.pipeline.run_folder import claim
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_UNUSED = frozenset(("data", "out", "clean", "decisions", "gate", "require", "metric", "keep_texts", "test_file"))
+"""Settings of a run that an audit has no use for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def audit_to_folder(config: Config, options: AuditOptions, listeners: Sequence[L
     was_there = config.out is not None and Path(config.out).exists()
     path = claim(config.out, Path(config.data).stem or "audit", "audits").path
     try:
-        return write_audit(path, audit(config, options, listeners))
+        return write_audit(path, audit(config, options, listeners), _settings(config))
     except BaseException:
         if not was_there:
             with suppress(OSError):
@@ -58,19 +62,31 @@ def audit_to_folder(config: Config, options: AuditOptions, listeners: Sequence[L
         raise
 
 
-def write_audit(path: Path, audited: Audit) -> AuditFolder:
-    """Write the three files. Raises OutputError if the folder cannot be written."""
-    figures = audited.to_json()
-    write_parquet(audit_table(audited), path / "audit.parquet")
-    write_json(path / "audit.json", figures)
+def write_audit(path: Path, audited: Audit, settings: Mapping[str, Any]) -> AuditFolder:
+    """Write the three files; settings : of the training. Raises OutputError if the folder cannot be written."""
+    figures = audited.to_json() | {"settings": dict(settings)}
+    try:
+        write_parquet(audit_table(audited), path / "audit.parquet")
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}.", remedy="Free space or choose another --out."
+        ) from error
     write_text(path / "audit.html", render_audit(figures))
+    write_json(path / "audit.json", figures)
     return AuditFolder(path, figures)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What decided the training, as far as it differs from the defaults."""
+    changed = config.model_dump(mode="json", exclude=set(_UNUSED), exclude_defaults=True)
+    return {"method": config.method, "folds": config.folds, "epochs": config.epochs, "seed": config.seed, **changed}
 
 
 def audit_table(audited: Audit) -> pa.Table:
     """A row for each example in each arm.
 
-    label : the data's own, which scores.    planted_label : taught in the arm's training sides, before cleaning.
+    group : rows of one were never split.    label : the data's own, which scores.
+    planted_label : taught in the arm's training sides, before cleaning.
     quality, is_flagged : what the finder says of planted_label; null but in the arm noisy.
     """
     import pyarrow as pa
@@ -87,6 +103,7 @@ def audit_table(audited: Audit) -> pa.Table:
             pa.table(
                 {
                     "example_id": pa.array(table.example_id.tolist(), pa.string()),
+                    "group": pa.array(audited.group.tolist(), pa.string()),
                     "arm": pa.array([arm.name] * n, pa.string()),
                     "rate": pa.array([arm.rate] * n, pa.float64()),
                     "draw": pa.array([arm.draw] * n, pa.int64()),

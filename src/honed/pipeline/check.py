@@ -22,7 +22,7 @@ from honed.data.table_stream import TableStream
 from honed.errors import BaseModelError, DataError, UsageError
 from honed.events import Emitter, Listener
 from honed.pipeline.check_stored import MAX_PLANNED_ROWS, check_stored
-from honed.pipeline.prepare import DEMO_DATA, load, make_plan, prepare, roles_of
+from honed.pipeline.prepare import DEMO_DATA, load, make_plan, prepare, roles_of, with_sample_checks
 from honed.pipeline.settle import settled, with_task
 
 # In memory a table takes about ten times its bytes: strings, cells, findings.
@@ -82,6 +82,7 @@ def check(
                 needs = needs_base or not loaded.roles.image  # images have no tokens
                 base = _base(settled(config, loaded), not_run, needs_base=needs_base) if needs else None
                 prepared = prepare(config, base, loaded, finder)
+                prepared = with_sample_checks(prepared, prepared.dataset)  # no holdout is locked before a run
             facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
             for issue in prepared.issues.issues():
                 issues.add(issue)

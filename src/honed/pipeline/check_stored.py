@@ -18,9 +18,9 @@ from honed.data.folds import FoldPlan, check_parts
 from honed.data.issue_table import Issue
 from honed.data.personal.hit import Finder
 from honed.data.readers import open_table
+from honed.data.sample_checks import MAX_ROWS, sample_checks
 from honed.data.stored_rows import StoredRows, regrouped, store_rows, stream_texts, streamed_fingerprint
 from honed.data.table_stream import TableStream
-from honed.data.trait_leaks import MAX_ROWS, trait_leaks
 from honed.events import Emitter
 from honed.pipeline.prepare import make_plan, roles_of, text_tokenizer
 
@@ -57,11 +57,11 @@ def check_stored(
     test_texts = stream_texts(open_table(config.test_file), roles_of(config)) if config.test_file else None
     settings = CheckSettings(config.folds, text_tokenizer(base, config.max_tokens), test_texts, finder)
     checked = check_rows(rows, settings, tell, emitter)
-    with emitter.stage("leaks", "Does a trait of the rows tell their class?"):
-        leaks, not_run = trait_leaks(rows.sample(MAX_ROWS, checked.group, checked.bearer), len(rows))
-        for issue in leaks:
+    with emitter.stage("sample", "Looking for leaks, groups, outliers and languages in a sample"):
+        found, not_run = sample_checks(rows.sample(MAX_ROWS, checked.group, checked.bearer), len(rows))
+        for issue in found:
             tell(issue)
-    counts = Counter(checked.summary["counts"]) + Counter(issue.check for issue in leaks)
+    counts = Counter(checked.summary["counts"]) + Counter(issue.check for issue in found)
     with emitter.stage("fingerprint", "Taking the fingerprint of the rows"):
         fingerprint = streamed_fingerprint(regrouped(rows, checked.bearer), len(rows))
     facts = {

@@ -23,7 +23,7 @@ from honed.evidence.baselines import BASELINES, out_of_fold_baseline
 from honed.evidence.cleaning import CleanMode, JudgedRows, NestedOpinions, clean, judge_for_each_fold
 from honed.evidence.metrics import Floats, Ints
 from honed.pipeline.assembly import slot_seed
-from honed.pipeline.bench import Bench
+from honed.pipeline.bench import Bench, TuningContext
 from honed.pipeline.scoring import Features, baseline_rows
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import FINAL, pair_plans
@@ -46,27 +46,28 @@ class Taught:
     judged: dict[int | None, JudgedRows] | None
 
 
-def check_cleaning(config: Config) -> None:
-    """Raises UsageError for a --clean that the folds do not allow."""
-    if config.clean in TRAINS and config.folds < 3:
+def check_cleaning(config: Config, command: str = "") -> None:
+    """Raises UsageError for a --clean that the folds do not allow. command : what cleans, if it is not that flag."""
+    if config.clean not in TRAINS:
+        return
+    who = command or f"--clean {config.clean}"
+    otherwise = "" if command else ", or --clean review, which changes nothing"
+    if config.folds < 3:
         raise UsageError(
-            f"--clean {config.clean} needs at least 3 folds; --folds is {config.folds}.",
+            f"{who} needs at least 3 folds; --folds is {config.folds}.",
             cause="The labels that a fold learns from are judged by models that saw neither them nor that fold.",
-            remedy="Use --folds 5, or --clean review, which changes nothing.",
+            remedy=f"Use --folds 5{otherwise}.",
         )
-    if config.clean in TRAINS and config.folds > MOST_FOLDS:
+    if config.folds > MOST_FOLDS:
         n_pairs = config.folds * (config.folds - 1) // 2
         raise UsageError(
-            f"--clean {config.clean} trains a model for each pair of folds: {n_pairs} with --folds {config.folds}.",
-            remedy=f"Use --folds {MOST_FOLDS} or fewer, or --clean review, which changes nothing.",
+            f"{who} trains a model for each pair of folds: {n_pairs} with --folds {config.folds}.",
+            remedy=f"Use --folds {MOST_FOLDS} or fewer{otherwise}.",
         )
 
 
-def opinions_of_stack(bench: Bench, config: Config, pairs: Sequence[Pair], label: Ints | None = None) -> list[Floats]:
-    """Train a model for each pair of folds and return its logits (rows, c) of both. An interrupted run goes on.
-
-    label : (n,) of the development rows, where it is not that of the data.
-    """
+def opinions_of_stack(bench: Bench, config: Config, pairs: Sequence[Pair]) -> list[Floats]:
+    """Train a model for each pair of folds and return its logits (rows, c) of both. An interrupted run goes on."""
     context = bench.context
     place = context.checkpoint / "pairs.npz"
     done = _read_logits(place, context.fingerprint)
@@ -75,8 +76,7 @@ def opinions_of_stack(bench: Bench, config: Config, pairs: Sequence[Pair], label
     bench.open_plain(config, [slot_seed(config, context.plan.n_folds + 1 + i) for i in range(len(pairs))])
     with context.emitter.stage("clean", f"Training {len(pairs)} models, each without two folds, to judge labels"):
         loop = bench.plain_loop(config, 2)
-        targets = None if label is None else Targets(label, np.ones(len(label)))
-        runs = loop.start(pair_plans(pairs, targets=targets))
+        runs = loop.start(pair_plans(pairs))
         checkpoint = CheckpointFolder(context.checkpoint / "pairs", bench.stack, context.fingerprint, context.every_s)
         loop.train(runs, checkpoint.restore(runs), checkpoint)
         logits = [loop.predict(i, pair.test) for i, pair in enumerate(pairs)]
@@ -85,22 +85,26 @@ def opinions_of_stack(bench: Bench, config: Config, pairs: Sequence[Pair], label
 
 
 def opinions_of_baselines(
-    part: Dataset, features: Features, label: Ints, pairs: Sequence[Pair], seed: int
-) -> dict[str, list[Floats]]:
-    """The logits (rows, c) of each baseline that can be fitted, pair by pair."""
-    members = {}
+    context: TuningContext, features: Features, label: Ints, pairs: Sequence[Pair]
+) -> list[list[Floats]]:
+    """The logits (rows, c) of each baseline, pair by pair; one that cannot be fitted is told and left out.
+
+    label : (n,) of the development rows.
+    """
+    members = []
     for name in MEMBERS:
-        rows = baseline_rows(name, part, features, label)
+        rows = baseline_rows(name, context.part, features, label)
         if rows is None:
             continue
         try:
             table = out_of_fold_baseline(
-                name, rows, [(i, pair.train, pair.test) for i, pair in enumerate(pairs)], seed=seed
+                name, rows, [(i, pair.train, pair.test) for i, pair in enumerate(pairs)], seed=context.plan.seed
             )
-        except (EvidenceError, ValueError):
+        except (EvidenceError, ValueError) as error:
+            context.emitter.emit("warning", f"{name} does not judge labels: not run, because {error}")
             continue
         assert table.logits is not None, "a classifier has logits"
-        members[name] = np.split(table.logits, np.cumsum([len(pair.test) for pair in pairs])[:-1])
+        members.append(np.split(table.logits, np.cumsum([len(pair.test) for pair in pairs])[:-1]))
     return members
 
 
@@ -119,7 +123,7 @@ def teach(bench: Bench, config: Config, features: Features, decisions: Decisions
         pairs = fold_pairs(plan)
         members = [opinions_of_stack(bench, config, pairs)]
         with context.emitter.stage("judge", "Judging labels, for each fold by models that never saw it"):
-            members += opinions_of_baselines(part, features, part.label, pairs, plan.seed).values()
+            members += opinions_of_baselines(context, features, part.label, pairs)
             judged = judge_for_each_fold(NestedOpinions(part.example_id, part.label, plan.fold, pairs, members))
         targets = {fold: clean(part.label, judged[fold], cast("CleanMode", config.clean)) for fold in folds}
     if decisions:

@@ -30,7 +30,16 @@ from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
-from honed.pipeline.prepare import DEMO_DATA, Prepared, development, load, make_plan, prepare, write_texts
+from honed.pipeline.prepare import (
+    DEMO_DATA,
+    Prepared,
+    development,
+    load,
+    make_plan,
+    prepare,
+    with_sample_checks,
+    write_texts,
+)
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
 from honed.pipeline.settle import check_grades, grades_note, settle
@@ -49,14 +58,14 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         raise UsageError("No data were named.", remedy="`honed fit FILE`, or try `honed demo`.")
     for text in config.require:
         Requirement.parse(text)
-    if config.base != "auto":
-        resolve(config.base, revision=config.revision)  # one that is not here is told before anything is read
+    # One that is not here is told before anything is read.
+    named = None if config.base == "auto" else resolve(config.base, revision=config.revision)
     check_cleaning(config)
     check_grades(config)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load(config)
-        config, base = settle(config, loaded)
+        config, base = settle(config, loaded, named)
         config, budget_note = within_budget(config, str(base.path))
         check_fits(config, base)
         plan_settings(config, config.trials, config.n_trials)
@@ -67,6 +76,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
             prepared.facts["notes"].append(budget_note)
             emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
+        prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
@@ -107,6 +117,7 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare(config, base)
         plan = make_plan(config, prepared.dataset)
+        prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
     if run.folds.exists() and FoldPlan.read(run.folds).dataset_fingerprint != plan.dataset_fingerprint:
         raise RunFolderError(
             f"{config.data} changed since the run in {run.path} was interrupted.",
@@ -145,7 +156,7 @@ def _train_and_judge(
         with emitter.stage("features", "Features of the frozen base, for the linear probe"):
             features = base_features(bench.stack, part.inputs, emitter, inputs=bench.inputs, trunk=bench.trunk)
         taught = teach(bench, config, features, decisions)
-        if taught.judged is not None:
+        if bench.group is None:  # the stack of those who judged labels is open
             open_first(bench, settings)
         tuned = tune_and_cross_validate(bench, settings, taught.targets)
         trained, stack = tuned.trained, tuned.stack

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.data.image_files import ImageFile
+from honed.data.sampling import sample_groups
 from honed.evidence.baselines import BaselineRows, out_of_fold_baseline
 from honed.evidence.metrics import row_correct, softmax
 from honed.pipeline.scoring import pixels
@@ -26,7 +27,7 @@ def group_leak_note(part: Dataset, plan: FoldPlan, group_name: str) -> str:
 
     Raises EvidenceError if the baseline cannot be fitted.
     """
-    kept = sample_groups(part.group, MAX_ROWS, plan.seed)
+    kept = sample_groups(part.group, MAX_ROWS, f"{plan.seed} ")
     rows = part.take(kept)
     fold = plan.fold[kept]
     grouped = _accuracy(rows, fold, plan.seed)
@@ -42,16 +43,6 @@ def group_leak_note(part: Dataset, plan: FoldPlan, group_name: str) -> str:
     else:
         told = "So grouping changes little in these data; every figure here comes from grouped folds all the same."
     return f"{measured} {told}"
-
-
-def sample_groups(group: npt.NDArray[np.str_], max_rows: int, seed: int) -> npt.NDArray[np.int64]:
-    """Positions of whole groups, drawn until the next would exceed `max_rows`; all rows if they are fewer."""
-    if len(group) <= max_rows:
-        return np.arange(len(group))
-    names, index, size = np.unique(group, return_inverse=True, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    chosen = order[np.cumsum(size[order]) <= max_rows]
-    return np.flatnonzero(np.isin(index, chosen))
 
 
 def random_folds(label: npt.NDArray[np.int64], n_folds: int, seed: int) -> npt.NDArray[np.int64]:

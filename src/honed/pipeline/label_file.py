@@ -60,7 +60,7 @@ def read_labels(path: str | Path) -> JudgedLabels:
     """
     run = reopen.finished(path)
     if not run.labels.exists():
-        is_off = read_config(run.config).get("clean") in ("off", False)
+        is_off = read_config(run.config).get("clean") == "off"
         raise RunFolderError(
             f"{run.path} has no judged labels: labels.parquet is not there.",
             cause="The run was made with --clean off." if is_off else "Either it was removed, or the run is older.",

@@ -50,6 +50,7 @@ def judge_labels(
         "n_judged": len(errors),
         "n_flagged": n_flagged,
         "flagged_frac": n_flagged / max(len(errors), 1),
+        "agreement_frac": table.agreement,
         "judges": list(members),
         "flagged_by_class": {name: int(n) for name, n in zip(part.label_names, by_class, strict=True) if n},
     }

@@ -20,9 +20,9 @@ from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
 from honed.data.readers import read_table
 from honed.data.roles import Roles
+from honed.data.sample_checks import sample_checks
 from honed.data.tables import write_parquet
 from honed.data.token_checks import Tokenizer
-from honed.data.trait_leaks import trait_leaks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,8 +96,6 @@ def prepare(
         test_texts = None if test_inputs is None else [test_inputs]
         checked = check_dataset(loaded.dataset, CheckSettings(config.folds, tokenizer, test_texts, finder))
     dataset = checked.dataset
-    leaks, not_run = trait_leaks(dataset)
-    issues = IssueTable.concat(checked.issues, IssueTable.from_issues(leaks))
     counts = Counter(dataset.label.tolist())
     facts = {
         "source": config.data,
@@ -108,10 +106,22 @@ def prepare(
         "label_names": list(dataset.label_names),
         "class_counts": {name: counts[j] for j, name in enumerate(dataset.label_names)},
         "n_groups": len(set(dataset.group.tolist())),
-        "checks": {**checked.summary, "counts": issues.counts(), "not_run": not_run},
+        "checks": {**checked.summary, "not_run": []},
         "notes": list(loaded.notices),
     }
-    return Prepared(dataset, IssueTable.concat(loaded.issues, issues), facts)
+    return Prepared(dataset, IssueTable.concat(loaded.issues, checked.issues), facts)
+
+
+def with_sample_checks(prepared: Prepared, rows: Dataset) -> Prepared:
+    """The same with what `sample_checks` finds in `rows`. A run gives its development rows: small models are fitted on
+    labels here, and no label of the locked holdout may be among them.
+    """
+    told, not_run = sample_checks(rows)
+    found = IssueTable.from_issues(told)
+    checks = {**prepared.facts["checks"], "not_run": not_run}
+    checks["counts"] = dict(sorted({**checks["counts"], **found.counts()}.items()))
+    issues = IssueTable.concat(prepared.issues, found)
+    return Prepared(prepared.dataset, issues, {**prepared.facts, "checks": checks})
 
 
 def make_plan(config: Config, dataset: Dataset) -> FoldPlan:

@@ -35,13 +35,15 @@ def settled(config: Config, loaded: LoadedData) -> Config:
     return with_task(config, task)
 
 
-def settle(config: Config, loaded: LoadedData) -> tuple[Config, ResolvedBase]:
+def settle(config: Config, loaded: LoadedData, named: ResolvedBase | None = None) -> tuple[Config, ResolvedBase]:
     """The configuration without any `auto` that depends on the data, and its base.
+
+    named : the base of the configuration, if it was found already: its weights are hashed at every search.
 
     Raises UsageError as `settled`, BaseModelError as `resolve`.
     """
     config = settled(config, loaded)
-    base = resolve(config.base, revision=config.revision)
+    base = named or resolve(config.base, revision=config.revision)
     if config.task == "image_classification" and config.image_size == "auto":
         config = config.model_copy(update={"image_size": auto_image_size(loaded, patch_of(base))})
     return config, base
