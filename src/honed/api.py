@@ -40,6 +40,7 @@ class Settings(TypedDict, total=False):
     method: str
     method_options: dict[str, Any]
     head: str
+    layers: int | str
     depth: int | str
     max_tokens: int
     image_size: int | Literal["auto"]

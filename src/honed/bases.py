@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -250,6 +250,22 @@ def _examine(
     )
 
 
+def shortened(base: ResolvedBase, layers: int | Literal["all"]) -> ResolvedBase:
+    """The base cut off after its lowest `layers` layers: what is above them is neither loaded nor run.
+
+    The hash stays that of the whole base.
+
+    Raises UsageError if it has fewer.
+    """
+    if layers == "all":
+        return base
+    if layers > base.n_layers:
+        raise UsageError(
+            f"--layers {layers} is more than base {base.name!r} has.", remedy=f"Use all, or 1 to {base.n_layers}."
+        )
+    return replace(base, n_layers=layers)
+
+
 def load_backbone(base: ResolvedBase, *, dtype: str = "float32") -> torch.nn.Module:
     """The base model without a head, in evaluation mode, all parameters frozen.
 
@@ -349,16 +365,36 @@ def _classifiable(auto_class: str) -> frozenset[str]:
     return frozenset(name if isinstance(name, str) else name[0] for name in names)
 
 
+def _config_of(base: ResolvedBase, options: dict[str, Any]) -> Any:
+    """Its configuration in transformers with `options`, and as many layers as `base.n_layers` says."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        base.path, local_files_only=True, trust_remote_code=False, **options
+    )
+    inner = config.get_text_config()
+    if inner.num_hidden_layers != base.n_layers:
+        inner.num_hidden_layers = base.n_layers
+        if getattr(inner, "layer_types", None):
+            inner.layer_types = inner.layer_types[: base.n_layers]
+    return config
+
+
 def _load(base: ResolvedBase, auto_class: Any, dtype: str, options: dict[str, Any]) -> torch.nn.Module:
     import torch
 
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}.")
-    options = {**options, "local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     with quiet():
         try:
             model, loading = auto_class.from_pretrained(
-                base.path, dtype=getattr(torch, dtype), output_loading_info=True, **options
+                base.path,
+                config=_config_of(base, options),
+                dtype=getattr(torch, dtype),
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
             )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()

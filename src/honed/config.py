@@ -51,6 +51,9 @@ class Config(BaseModel):
     head: Literal["auto", "mean", "cls", "both", "native"] = "auto"
     """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
 images); native: the model class's own head"""
+    layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """layers of the base that are used, from the bottom: all, or a number. Small images and other fields than the base
+    was made for are often read better from its middle layers, and faster"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
@@ -130,7 +133,7 @@ images); native: the model class's own head"""
     def _off_of_yaml(cls, value: Any) -> Any:
         return "off" if value is False else value  # what YAML makes of a bare off
 
-    @field_validator("depth", "image_size", mode="before")
+    @field_validator("layers", "depth", "image_size", mode="before")
     @classmethod
     def _number_from_text(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.strip().isdigit() else value

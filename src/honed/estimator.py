@@ -44,6 +44,7 @@ class HonedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # s
         method: str = "lora",
         method_options: dict[str, Any] | None = None,
         head: str = "mean",
+        layers: int | str = "all",
         depth: int | str = "auto",
         max_tokens: int = Config.model_fields["max_tokens"].default,
         epochs: int = Config.model_fields["epochs"].default,
@@ -63,6 +64,7 @@ class HonedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # s
         self.method = method
         self.method_options = method_options
         self.head = head
+        self.layers = layers
         self.depth = depth
         self.max_tokens = max_tokens
         self.epochs = epochs

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from honed.artifact import ArtifactInfo, tokenizer_sha256
 from honed.base_files import read_config
-from honed.bases import ResolvedBase
+from honed.bases import ResolvedBase, shortened
 from honed.config import Config
 from honed.errors import UsageError
 from honed.methods.base import MethodOptions, get_method
@@ -26,7 +26,7 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
     Raises UsageError for a depth, a head, a length or a device that is not there; BaseModelError for a base that does
     not read such inputs.
     """
-    resolve_depth(config.depth, base.n_layers)
+    resolve_depth(config.depth, shortened(base, config.layers).n_layers)
     check_head(get_task(config.task), config.head)
     if reading_of(config, base) is None:
         check_max_tokens(base, config.max_tokens)
@@ -62,6 +62,7 @@ def stack_spec(config: Config, base: ResolvedBase, label_names: tuple[str, ...])
     return StackSpec(
         config.method, options_of(config), config.head, config.depth, label_names, config.max_tokens, config.precision,
         config.device, config.seed, config.gradient_checkpointing, config.task, reading_of(config, base),
+        config.layers,
     )  # fmt: skip
 
 

@@ -83,6 +83,7 @@ def assemble(artifact: Artifact, base: ResolvedBase, *, device: str) -> Speciali
         device=device,
         task=info.task,
         reading=info.reading | {"n_views": info.reading.get("n_averaged", 1)} if info.reading else None,
+        layers=info.n_layers,
     )
     stack = build_stack(base, spec, seeds=[0])
     if tokenizer_sha256(stack.task.tokenizer) != info.tokenizer_sha256:

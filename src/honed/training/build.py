@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import torch
 
-from honed.bases import ResolvedBase, load_backbone, load_classifier
+from honed.bases import ResolvedBase, load_backbone, load_classifier, shortened
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
@@ -31,6 +31,7 @@ class StackSpec:
 
     options : of every slot.    seed : draws a new native head.    recompute : see `Adaptation`.
     reading : how a task other than text classification reads its inputs; for texts, `max_tokens` says it all.
+    layers : of the base, from the bottom; those above are left out.
     """
 
     method: str
@@ -45,6 +46,7 @@ class StackSpec:
     recompute: bool = False
     task: str = "text_classification"
     reading: Reading | None = None
+    layers: int | Literal["all"] = "all"
 
 
 def build_stack(
@@ -52,8 +54,10 @@ def build_stack(
 ) -> Stack:
     """A stack of one slot a seed over `base`. slot_options : one a slot, where they differ.
 
-    Raises UsageError if `max_tokens` exceeds what the base can read, or the head does not fit the task.
+    Raises UsageError if `max_tokens` exceeds what the base can read, the head does not fit the task, or the base has
+    fewer layers.
     """
+    base = shortened(base, spec.layers)
     task_class = get_task(spec.task)
     check_head(task_class, spec.head)
     if spec.reading is None:
