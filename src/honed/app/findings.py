@@ -85,6 +85,7 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
     if sizes:
         shown_sizes = ", ".join(f"{size['width']} x {size['height']} ({size['n']})" for size in sizes)
         console.print(f"Images   {shown_sizes}; {', '.join(facts['checks']['image_modes'])}", markup=False)
+    _show_personal(facts["checks"], console)
     for note in facts["notes"]:
         console.print(f"Note     {printable(note)}", markup=False)
     rows = _by_check(checked.issues, 1)
@@ -114,6 +115,20 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
         for name, part in (("Problem", error.problem), ("Cause", error.cause), ("Remedy", error.remedy)):
             if part:
                 console.print(f"{name:8} {printable(part)}", markup=False)
+
+
+def _show_personal(checks: Mapping[str, Any], console: Console) -> None:
+    """One line for each column that holds personal data: kinds and counts, never what was found."""
+    from honed.data.personal.hit import KINDS
+
+    found = {"what the model reads": {kind: told["n_places"] for kind, told in checks.get("personal_data", {}).items()}}
+    found |= {f"column {name!r}": kinds for name, kinds in checks["personal_columns"].items()}
+    for where, kinds in found.items():
+        told = [f"{n:,} {KINDS[kind].one if n == 1 else KINDS[kind].many}" for kind, n in kinds.items()]
+        if told:
+            console.print(f"Personal {printable(where)}: {', '.join(told)}", markup=False)
+    if any(found.values()):
+        console.print("         --redact FILE writes a copy with pseudonyms in all columns", markup=False)
 
 
 def _show_tokens(checked: CheckedFile, config: Config, console: Console) -> None:
