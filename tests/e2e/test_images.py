@@ -105,8 +105,12 @@ def test_from_python_paths_are_predicted(runs: dict[str, Path], place: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "to"), [("lora both", "peft"), ("lora native", "peft"), ("lora both", "merged"), ("full mean", "merged")]
-)
+    ("name", "to"),
+    [
+        ("lora both", "peft"), ("lora native", "peft"), ("lora both", "merged"), ("full mean", "merged"),
+        ("lora native", "onnx"), ("prefix both", "onnx"),
+    ],
+)  # fmt: skip
 def test_an_export_is_what_was_measured_and_its_readme_works(
     name: str, to: str, runs: dict[str, Path], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,11 +124,6 @@ def test_an_export_is_what_was_measured_and_its_readme_works(
     exec(source.replace("an_image.png", str(picked)), scope)  # noqa: S102 - the README's own lines are tested
     expected = honed.load(runs[name]).predict_proba([str(picked)])
     np.testing.assert_allclose(np.asarray(scope["probs"]), expected, atol=1e-4)
-
-
-def test_what_cannot_be_exported_yet_is_refused(runs: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match="onnx"):
-        export(runs["lora both"], to="onnx")
 
 
 def test_bad_files_are_rows_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from honed.planning.machines import Machine
 from honed.planning.memory import Facts, coefficient_rows, n_terms
 from honed.planning.metering import Work
 from honed.planning.rehearsal import Rehearsal
-from honed.planning.workload import Workload, scoring_passes, training_passes
+from honed.planning.workload import Images, Workload, scoring_passes, training_passes
 
 # Seconds of work in Python, which a GPU does not shorten: CPU time on one core of a server of 2021 (AMD EPYC, 2.4 GHz),
 # for data sets of 300 to 6,000 texts; benchmarks/plan.py compares their sum with whole runs.
@@ -29,6 +29,10 @@ PROBE_S, PROBE_S_PER_VALUE, PROBE_S_PER_LOGIT = 0.01, 3.5e-8, 5.2e-7
 """One fit of a logistic regression on features of the base."""
 EVIDENCE_S, EVIDENCE_S_PER_ROW, EVIDENCE_S_PER_LOGIT = 0.14, 1.4e-4, 1.1e-5
 """Scores with intervals and calibration."""
+EXAMINE_S = 1e-3
+DECODE_S, DECODE_S_PER_PIXEL = 1e-4, 2e-8
+FIT_S_PER_PIXEL = 2e-8
+PCA_S, PCA_S_PER_ROW = 0.1, 1e-4
 REPORT_S = 0.3
 _ADAMW_CALLS, _ADAMW_BYTES = 6, 28
 """One AdamW step with clipping: calls for each tensor (measured 55 us), and bytes for each weight: reads weight,
@@ -66,16 +70,17 @@ def model_work(rehearsal: Rehearsal, workload: Workload) -> ModelWork:
     for rows, times in ((workload.stop, folds * epochs), (workload.development // folds, folds)):
         if rows:
             part = scoring_passes(workload, rows)
-            train = train + rehearsal.predict(part.typical).work * (part.n * times)
+            train = train + rehearsal.predict(part.typical).work * (part.n * times * workload.n_averaged)
             score_peak = max(score_peak, rehearsal.predict(part.largest).peak_bytes)
 
     locked = scoring_passes(workload, workload.holdout)
     # The artifact's logits and the base's features, both through the whole model.
     whole = rehearsal.frozen(locked.typical, range(n_layers))
-    gate = whole.work * (2 * locked.n)
+    gate = whole.work * ((1 + workload.n_averaged) * locked.n)
     peaks = (score_peak, rehearsal.predict(scoring.largest).peak_bytes, whole.peak_bytes)
     train_peak = rehearsal.train(passes.largest, workload.train_share).peak_bytes
-    return ModelWork(below.work * scoring.n, above.work * scoring.n, train, gate, train_peak, max(peaks))
+    trunk = below.work * (scoring.n * workload.n_views)
+    return ModelWork(trunk, above.work * scoring.n, train, gate, train_peak, max(peaks))
 
 
 def adamw(rehearsal: Rehearsal) -> Work:
@@ -89,17 +94,18 @@ def plan_stages(
     work: ModelWork, facts: Facts, machine: Machine, *, dtype: str, opens_gate: bool
 ) -> dict[str, float] | None:
     """Seconds of each stage, under the names of `timings_s` in metrics.json; None if the machine lacks the format."""
-    workload, width = facts.workload, facts.hidden_size
+    workload, width = facts.workload, facts.feature_width
     model = [machine.seconds(part, dtype) for part in (work.trunk, work.features, work.train, work.gate)]
     if any(seconds is None for seconds in model):
         return None
     trunk_s, features_s, train_s, gate_s = (float(seconds or 0.0) for seconds in model)
     characters = workload.rows * workload.characters
+    examine_s, encode_s = (workload.rows * own for own in _image_s(workload.images))
     read_s = facts.base_bytes / READ_BYTES_PER_S
     stages = {
         "start": START_S,
-        "check": CHECK_S + CHECK_S_PER_CHARACTER * characters + CHECK_S_PER_ROW * workload.rows,
-        "load": LOAD_S + read_s + TOKENIZE_S_PER_CHARACTER * characters,
+        "check": CHECK_S + CHECK_S_PER_CHARACTER * characters + CHECK_S_PER_ROW * workload.rows + examine_s,
+        "load": LOAD_S + read_s + TOKENIZE_S_PER_CHARACTER * characters + encode_s,
         "trunk": trunk_s,
         "features": features_s,
         "train": train_s,
@@ -112,16 +118,26 @@ def plan_stages(
     return {**stages, "report": REPORT_S}
 
 
+def _image_s(images: Images | None) -> tuple[float, float]:
+    """Seconds of one image in the checks, and as the model will read it."""
+    if images is None:
+        return 0.0, 0.0
+    decode_s = DECODE_S + DECODE_S_PER_PIXEL * images.file_pixels
+    return EXAMINE_S + decode_s, decode_s + FIT_S_PER_PIXEL * images.size**2 * images.n_views
+
+
 def _fit_s(workload: Workload, width: int, share: float) -> float:
     """One fit of the small baselines on `share` of the development rows."""
     rows = workload.development * share
+    probe_s = PROBE_S + (PROBE_S_PER_VALUE * width + PROBE_S_PER_LOGIT * workload.n_classes) * rows
+    if workload.images:
+        return probe_s + PCA_S + PCA_S_PER_ROW * rows
     coefficients = n_terms(workload) * coefficient_rows(workload)
     return (
         TFIDF_S_PER_CHARACTER * workload.development * workload.characters
         + TFIDF_S_PER_COEFFICIENT * coefficients
         + TFIDF_S_PER_ROW * workload.development
-        + PROBE_S
-        + (PROBE_S_PER_VALUE * width + PROBE_S_PER_LOGIT * workload.n_classes) * rows
+        + probe_s
     )
 
 
