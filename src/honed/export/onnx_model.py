@@ -1,4 +1,4 @@
-"""`--to onnx`: base, adapter, pooling and head as one graph: input_ids and attention_mask, or pixel_values, to logits."""
+"""`--to onnx`: base, adapter, pooling and head as one graph, from what the tokenizer or Pillow gives to logits."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from honed.config import Config
 from honed.data.loading import LoadedData
 from honed.errors import BaseModelError
 from honed.methods.base import get_method
+from honed.pipeline.budget import within_budget
 from honed.pipeline.prepare import load
 from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_task
 from honed.planning.machines import THIS, Machine, named_machine, this_machine
@@ -53,6 +54,7 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
         config = settled(config, loaded)
     else:
         config = with_task(config, "text_classification" if config.task == "auto" else config.task)
+    config, chosen = within_budget(config)
     base = read_base_shape(config.base, revision=config.revision)
     check_head(get_task(config.task), config.head)
     reading = None
@@ -77,6 +79,8 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
         task=config.task,
         reading=reading.to_json() if reading else None,
     )
+    if chosen:
+        notes = (chosen, *notes)
     if config.trials or config.learning_rate == "auto":
         notes = (
             *notes,

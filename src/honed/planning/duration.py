@@ -8,7 +8,7 @@ from honed.planning.machines import Machine
 from honed.planning.memory import Facts, coefficient_rows, n_terms
 from honed.planning.metering import Work
 from honed.planning.rehearsal import Rehearsal
-from honed.planning.workload import Images, Workload, scoring_passes, training_passes
+from honed.planning.workload import Workload, scoring_passes, training_passes
 
 # Seconds of work in Python, which a GPU does not shorten: CPU time on one core of a server of 2021 (AMD EPYC, 2.4 GHz),
 # for data sets of 300 to 6,000 texts; benchmarks/plan.py compares their sum with whole runs.
@@ -29,10 +29,12 @@ PROBE_S, PROBE_S_PER_VALUE, PROBE_S_PER_LOGIT = 0.01, 3.5e-8, 5.2e-7
 """One fit of a logistic regression on features of the base."""
 EVIDENCE_S, EVIDENCE_S_PER_ROW, EVIDENCE_S_PER_LOGIT = 0.14, 1.4e-4, 1.1e-5
 """Scores with intervals and calibration."""
-EXAMINE_S = 1e-3
-DECODE_S, DECODE_S_PER_PIXEL = 1e-4, 2e-8
-FIT_S_PER_PIXEL = 2e-8
-PCA_S, PCA_S_PER_ROW = 0.1, 1e-4
+EXAMINE_S, NEAR_S_PER_PAIR = 1.5e-4, 1e-8
+DECODE_S, DECODE_S_PER_PIXEL, FIT_S_PER_PIXEL = 1.5e-4, 1.6e-8, 1.65e-8
+"""Of an image: its thumbnail and border; its likeness to every other image; reading and decoding its file; each pixel
+of the square. Measured on PNG files of 28 x 28 and 256 x 256 pixels, squares of 84 and 224; `benchmarks/plan.py`."""
+PCA_S, PCA_S_PER_ROW = 0.17, 1e-4
+"""One fit of principal components of thumbnails and a logistic regression."""
 REPORT_S = 0.3
 _ADAMW_CALLS, _ADAMW_BYTES = 6, 28
 """One AdamW step with clipping: calls for each tensor (measured 55 us), and bytes for each weight: reads weight,
@@ -100,7 +102,7 @@ def plan_stages(
         return None
     trunk_s, features_s, train_s, gate_s = (float(seconds or 0.0) for seconds in model)
     characters = workload.rows * workload.characters
-    examine_s, encode_s = (workload.rows * own for own in _image_s(workload.images))
+    examine_s, encode_s = _images_s(workload)
     read_s = facts.base_bytes / READ_BYTES_PER_S
     stages = {
         "start": START_S,
@@ -118,12 +120,14 @@ def plan_stages(
     return {**stages, "report": REPORT_S}
 
 
-def _image_s(images: Images | None) -> tuple[float, float]:
-    """Seconds of one image in the checks, and as the model will read it."""
+def _images_s(workload: Workload) -> tuple[float, float]:
+    """Seconds for images in the checks, and to encode them."""
+    images, n = workload.images, workload.rows
     if images is None:
         return 0.0, 0.0
     decode_s = DECODE_S + DECODE_S_PER_PIXEL * images.file_pixels
-    return EXAMINE_S + decode_s, decode_s + FIT_S_PER_PIXEL * images.size**2 * images.n_views
+    fit_s = FIT_S_PER_PIXEL * images.size**2 * images.n_views
+    return n * (EXAMINE_S + decode_s) + NEAR_S_PER_PAIR * n**2, n * (decode_s + fit_s)
 
 
 def _fit_s(workload: Workload, width: int, share: float) -> float:
