@@ -125,8 +125,8 @@ def test_fit_leaves_out_what_cannot_be_read_and_trains_on_the_rest(run: Path) ->
     judge(found(pq.read_table(run / "issues.parquet").to_pylist()))
     facts = json.loads((run / "dataset.json").read_text())
     assert (facts["n_used"], facts["n_rows"]) == (N_GOOD + len(BAD) - len(UNREADABLE), N_GOOD + len(BAD))
-    scored = [pq.read_table(run / f"{name}.parquet").column("example_id").to_pylist() for name in ("oof", "holdout")]
-    assert len(set(sum(scored, []))) == facts["n_used"], "nothing else is lost"
+    oof, holdout = (pq.read_table(run / name)["example_id"].to_pylist() for name in ("oof.parquet", "holdout.parquet"))
+    assert len({*oof, *holdout}) == facts["n_used"], "nothing else is lost"
     for file in run.rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
 
