@@ -118,16 +118,13 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
 
 
 def _show_personal(checks: Mapping[str, Any], console: Console) -> None:
-    """One line for each column that holds personal data: kinds and counts, never what was found."""
-    from honed.data.personal.hit import KINDS
+    """One line for each place of personal data: kinds and counts, never what was found."""
+    from honed.data.personal_columns import personal_words
 
-    found = {"what the model reads": {kind: told["n_places"] for kind, told in checks.get("personal_data", {}).items()}}
-    found |= {f"column {name!r}": kinds for name, kinds in checks["personal_columns"].items()}
-    for where, kinds in found.items():
-        told = [f"{n:,} {KINDS[kind].one if n == 1 else KINDS[kind].many}" for kind, n in kinds.items()]
-        if told:
-            console.print(f"Personal {printable(where)}: {', '.join(told)}", markup=False)
-    if any(found.values()):
+    lines = personal_words(checks)
+    for line in lines:
+        console.print(f"Personal {printable(line)}", markup=False)
+    if lines:
         console.print("         --redact FILE writes a copy with pseudonyms in all columns", markup=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from honed.data.issue_table import Issue
 from honed.data.personal.columns import holds_persons, is_filled, kind_of_column, may_hold_persons
@@ -12,6 +13,18 @@ from honed.data.personal.hit import KINDS, Finder
 
 _PLAIN_NUMBER = re.compile(r"[+-]?\d{0,6}|[+-]?\d+\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
 """No card, telephone or id: tables of figures are not read cell by cell."""
+
+
+def personal_words(checks: Mapping[str, Any]) -> list[str]:
+    """Where personal data stand, of what kinds and how often, a line each: from `checks` of dataset.json."""
+    read = {kind: told["n_places"] for kind, told in (checks.get("personal_data") or {}).items()}
+    columns = checks.get("personal_columns") or {}
+    found = {"what the model reads": read} | {f"column {name!r}": kinds for name, kinds in columns.items()}
+    return [
+        f"{where}: {', '.join(f'{n:,} {KINDS[kind].one if n == 1 else KINDS[kind].many}' for kind, n in kinds.items())}"
+        for where, kinds in found.items()
+        if kinds
+    ]
 
 
 class PersonalColumns:

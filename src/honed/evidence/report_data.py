@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from honed.data.personal.find import mask
+from honed.data.personal_columns import personal_words
 from honed.evidence import report_plots as plots
 from honed.evidence.report_fit import fold_temperatures
 from honed.evidence.report_format import NOT_RUN, bytes_text, count, excerpt, finite, percent, seconds
@@ -180,6 +181,7 @@ def issues_view(facts: RunFacts) -> dict[str, object]:
     return {
         "rows": rows,
         "not_run": "" if rows or facts.issues is not None else NOT_RUN + "the run folder has no issues.parquet",
+        "personal": personal_words(checks),
         "truncated": "" if truncated is None else percent(truncated),
         "max_tokens": facts.config.get("max_tokens") or facts.adapter.get("max_tokens"),
         "quantiles": [
