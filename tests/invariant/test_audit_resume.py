@@ -111,6 +111,7 @@ def test_changed_data_are_refused_and_early_failures_leave_nothing(
     assert not (tmp_path / "early").exists()
 
 
-def test_resume_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli(["audit", "--resume", "a", "--inject", "0.1"]) == 2
+@pytest.mark.parametrize("flag", [("--inject", "0.1"), ("--rows", "99"), ("--folds", "4")])
+def test_resume_stands_alone(flag: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["audit", "--resume", "a", *flag]) == 2
     assert "Give --resume alone" in capsys.readouterr().err

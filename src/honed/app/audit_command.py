@@ -62,7 +62,7 @@ def audit(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     """
     from honed.app.progress import watching
 
-    flags = (data, inject, mode, out_folder, config, recipe)
+    flags = (data, inject, mode, out_folder, config, recipe, (noise, draws, rows) != ("confusion", 1, 3000))
     if resume is not None and (given or any(flags)):
         raise UsageError("--resume goes on exactly as the audit was begun.", remedy="Give --resume alone.")
     named = {name: value for name, value in (("data", data), ("out", out_folder)) if value}
