@@ -32,7 +32,7 @@ EVIDENCE_S, EVIDENCE_S_PER_ROW, EVIDENCE_S_PER_LOGIT = 0.14, 1.4e-4, 1.1e-5
 EXAMINE_S, NEAR_S_PER_PAIR = 1.5e-4, 1e-8
 DECODE_S, DECODE_S_PER_PIXEL, FIT_S_PER_PIXEL = 1.5e-4, 1.6e-8, 1.65e-8
 """Of an image: its thumbnail and border; its likeness to every other image; reading and decoding its file; each pixel
-of the square. Measured on PNG files of 28 x 28 and 256 x 256 pixels, squares of 84 and 224; `benchmarks/plan.py`."""
+of the square. Measured on PNG files of 28 x 28 and 256 x 256 pixels, squares of 84 and 224, as CPU time."""
 PCA_S, PCA_S_PER_ROW = 0.17, 1e-4
 """One fit of principal components of thumbnails and a logistic regression."""
 REPORT_S = 0.3
