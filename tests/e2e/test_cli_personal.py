@@ -35,6 +35,8 @@ def test_check_tells_what_kinds_there_are_and_no_more(cli: Callable, minilm: Non
     kinds = found.json["checks"]["personal_data"]
     assert set(kinds) == {"name", "email", "phone", "card", "birth_date"}
     assert kinds["card"]["n_places"] == kinds["card"]["n_rows"] == 28
+    assert found.json["checks"]["personal_columns"] == {"group": {"email": 84}, "id": {"email": 84}}
+    assert "Personal column 'group': 84 e-mail addresses" in said.stdout
     for secret in (*SECRETS, "@example.org"):
         assert secret not in said.stdout + said.stderr + found.stdout
 

@@ -46,12 +46,27 @@ def test_the_run_folder_says_how_images_are_read(runs: dict[str, Path]) -> None:
     assert (config["task"], config["head"], config["image_size"]) == ("image_classification", "both", 28)
     info = load_artifact(path / "adapter").info
     assert info.reading == {
-        "size": 28, "fit": "letterbox", "mean": [0.5] * 3, "std": [0.5] * 3, "resample": 3, "n_special_tokens": 1
+        "size": 28, "fit": "letterbox", "mean": [0.5] * 3, "std": [0.5] * 3, "resample": 3, "n_special_tokens": 1,
+        "n_views": 1, "augment": [], "n_averaged": 1,
     }  # fmt: skip
     assert info.tokenizer_sha256 == ""
     report = (path / "report.html").read_text()
     assert "PCA + logistic regression on pixels" in report
     assert "TF-IDF + logistic regression</t" not in report
+
+
+def test_the_report_shows_the_images_whose_labels_look_wrong(runs: dict[str, Path], capsys: Any) -> None:
+    from honed.app.cli import run as cli
+
+    path = runs["lora both"]
+    page = (path / "report.html").read_text()
+    section = page[page.index('<section id="labels"') :].split("</section>")[0]
+    assert section.count('<img class="thumb" src="data:image/jpeg;base64,') == section.count("<li>") > 5
+    kept = set(pq.read_table(path / "thumbnails.parquet").column("example_id").to_pylist())
+    assert kept and not kept & set(pq.read_table(path / "holdout.parquet").column("example_id").to_pylist())
+    assert cli(["labels", str(path), "--top", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "Image" in told and "images/0" in told and "report.html" in told
 
 
 def test_predictions_are_those_of_the_holdout(runs: dict[str, Path], place: Path, tmp_path: Path) -> None:
@@ -90,8 +105,12 @@ def test_from_python_paths_are_predicted(runs: dict[str, Path], place: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "to"), [("lora both", "peft"), ("lora native", "peft"), ("lora both", "merged"), ("full mean", "merged")]
-)
+    ("name", "to"),
+    [
+        ("lora both", "peft"), ("lora native", "peft"), ("lora both", "merged"), ("full mean", "merged"),
+        ("lora native", "onnx"), ("prefix both", "onnx"),
+    ],
+)  # fmt: skip
 def test_an_export_is_what_was_measured_and_its_readme_works(
     name: str, to: str, runs: dict[str, Path], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,11 +124,6 @@ def test_an_export_is_what_was_measured_and_its_readme_works(
     exec(source.replace("an_image.png", str(picked)), scope)  # noqa: S102 - the README's own lines are tested
     expected = honed.load(runs[name]).predict_proba([str(picked)])
     np.testing.assert_allclose(np.asarray(scope["probs"]), expected, atol=1e-4)
-
-
-def test_what_cannot_be_exported_yet_is_refused(runs: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match="onnx"):
-        export(runs["lora both"], to="onnx")
 
 
 def test_bad_files_are_rows_and_the_run_goes_on(tmp_path: Path) -> None:

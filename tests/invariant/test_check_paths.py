@@ -51,10 +51,24 @@ def comparable(found: CheckedFile, out: Path) -> dict[str, Any]:
     }
 
 
+def with_people() -> list[dict[str, str]]:
+    """Rows with columns beside the text that say who wrote them."""
+    people = ("Jane Doe", "Zorblax Quux", "Peter Parker", "")
+    return [
+        {
+            **row,
+            "name": people[i % 4],
+            "email": f"u{i % 9}@example.org",
+            "note": "ask Dr. Grayson" if i % 50 == 0 else "",
+        }
+        for i, row in enumerate(faulty_rows())
+    ]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_both_ways_find_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suffix, settings = CASES[name]
-    data = write(tmp_path / f"a{suffix}", faulty_rows())
+    data = write(tmp_path / f"a{suffix}", with_people())
     test_file = write(tmp_path / "test.csv", faulty_rows()[:80])
     settings = {"data": str(data), "test_file": str(test_file), "max_tokens": 16, **settings}
     small, large = tmp_path / "small.parquet", tmp_path / "large.parquet"
@@ -63,6 +77,7 @@ def test_both_ways_find_the_same(name: str, tmp_path: Path, monkeypatch: pytest.
     for part in one:
         assert one[part] == other[part], part
     assert one["facts"]["checks"]["counts"].keys() >= {"exact_duplicate", "near_duplicate", "test_contamination"}
+    assert set(one["facts"]["checks"]["personal_columns"]) == {"email", "name", "note"}
     assert (one["infeasible"] is not None) == ("too few" in name)
 
 

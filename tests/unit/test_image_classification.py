@@ -58,7 +58,7 @@ def test_pixels_that_would_fill_the_memory_go_to_a_file(monkeypatch: pytest.Monk
     write_images(tmp_path, {"a.png": encoded(picture(0, 50))})
     files = examine_all(["a.png"], tmp_path)
     in_memory = m.tiny_task("dinov2").encode(files)
-    monkeypatch.setattr(image_classification, "_MEMORY_FRAC", 0.0)
+    monkeypatch.setattr(image_classification, "PIXELS_FRAC", 0.0)
     on_disk = m.tiny_task("dinov2").encode(files)
     assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, in_memory)
 

@@ -162,7 +162,7 @@ def test_why_quotes_its_like_and_counts_those_that_agree() -> None:
 
 def test_the_terminal_shows_hostile_texts_as_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     file = io.StringIO()
-    Console(file=file, width=120).print(labels_table(judged().rows(), with_text=True))
+    Console(file=file, width=120).print(labels_table(judged().rows(), "Text"))
     shown = file.getvalue()
     assert "\x1b" not in shown and "\x07" not in shown and "\u202e" not in shown
     assert "[bold red]x[/]" in shown and "\\x1b[31mred" in shown and len(shown) < 20_000

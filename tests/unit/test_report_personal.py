@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,17 @@ from honed.evidence.report import write_report
 from honed.evidence.run_facts import read_run
 
 SECRET = "Dr. Zorblax, jane.doe@example.org"
+
+
+def test_what_columns_hold_is_told_by_kind_and_count(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", RunOptions())
+    facts = json.loads((run / "dataset.json").read_text())
+    assert "Personal data were found" not in write_report(run).read_text()
+    facts["checks"]["personal_columns"] = {"<b>phone</b>": {"phone": 7}, "note": {"name": 1, "email": 1200}}
+    (run / "dataset.json").write_text(json.dumps(facts))
+    page = write_report(run).read_text()
+    assert "column &#39;&lt;b&gt;phone&lt;/b&gt;&#39;: 7 phone numbers" in page
+    assert "1 name of a person, 1,200 e-mail addresses" in page
 
 
 def test_texts_evidence_and_preview_are_masked(tmp_path: Path) -> None:

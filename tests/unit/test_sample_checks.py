@@ -65,6 +65,13 @@ def test_a_column_named_like_a_person_is_told_with_the_flag_and_the_number_of_gr
     assert "--group patient_no" in issue.evidence and "30 groups" in issue.evidence
 
 
+def test_a_group_that_is_a_person_is_not_named() -> None:
+    people = [("Zorblax Quux", "Jane Doe", "Peter Parker")[j % 3] + f" {chr(65 + j)}" for j in range(26)]
+    (issue,) = group_hints(rows(notes(104), traits={"customer": [people[i // 4] for i in range(104)]}))
+    assert "[name of a person]" in issue.evidence
+    assert not any(part in issue.evidence for person in people for part in person.split()[:2])
+
+
 def test_a_column_whose_rows_are_alike_is_told_whatever_its_name() -> None:
     rng = np.random.default_rng(1)
     case = rng.integers(0, 30, 120)

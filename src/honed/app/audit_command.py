@@ -50,6 +50,10 @@ def audit(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         Path | None, typer.Option("--config", help="YAML file of these settings; flags win over it", show_default=False)
     ] = None,
     recipe: Recipe = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FOLDER", help="continue an interrupted audit", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> int:
     """What wrong labels would cost on your data: spoil some on purpose, see how many are found, and clean.
@@ -58,17 +62,23 @@ def audit(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     """
     from honed.app.progress import watching
 
+    flags = (data, inject, mode, out_folder, config, recipe, (noise, draws, rows) != ("confusion", 1, 3000))
+    if resume is not None and (given or any(flags)):
+        raise UsageError("--resume goes on exactly as the audit was begun.", remedy="Give --resume alone.")
     named = {name: value for name, value in (("data", data), ("out", out_folder)) if value}
     values = resolve_config(given | named, config, recipe)
-    if not values.data:
+    if resume is None and not values.data:
         raise UsageError("No data were named.", remedy="`honed audit FILE`.")
     with watching(quiet=json, command="audit") as watcher:
+        from honed.pipeline import audit_files
         from honed.pipeline.audit import audit_options
-        from honed.pipeline.audit_files import audit_to_folder
 
-        options = audit_options(inject, noise, draws, mode, rows)
-        audited = audit_to_folder(values, options, [watcher])
-    _show(audited, data=values.data, as_json=json)
+        if resume is not None:
+            audited = audit_files.resume(resume, [watcher])
+        else:
+            options = audit_options(inject, noise, draws, mode, rows)
+            audited = audit_files.audit_to_folder(values, options, [watcher])
+    _show(audited, data=audited.figures["source"], as_json=json)
     return 0
 
 

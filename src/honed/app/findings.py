@@ -85,6 +85,7 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
     if sizes:
         shown_sizes = ", ".join(f"{size['width']} x {size['height']} ({size['n']})" for size in sizes)
         console.print(f"Images   {shown_sizes}; {', '.join(facts['checks']['image_modes'])}", markup=False)
+    _show_personal(facts["checks"], console)
     for note in facts["notes"]:
         console.print(f"Note     {printable(note)}", markup=False)
     rows = _by_check(checked.issues, 1)
@@ -114,6 +115,17 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
         for name, part in (("Problem", error.problem), ("Cause", error.cause), ("Remedy", error.remedy)):
             if part:
                 console.print(f"{name:8} {printable(part)}", markup=False)
+
+
+def _show_personal(checks: Mapping[str, Any], console: Console) -> None:
+    """One line for each place of personal data: kinds and counts, never what was found."""
+    from honed.data.personal_columns import personal_words
+
+    lines = personal_words(checks)
+    for line in lines:
+        console.print(f"Personal {printable(line)}", markup=False)
+    if lines:
+        console.print("         --redact FILE writes a copy with pseudonyms in all columns", markup=False)
 
 
 def _show_tokens(checked: CheckedFile, config: Config, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from honed.app.console import out, printable
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from honed.pipeline.label_file import JudgedLabels
 
 _EXCERPT = 200
+Kind = Literal["Text", "Image", "Id"]
 
 
 def show_labels(labels: JudgedLabels, rows: Sequence[dict[str, Any]], output: Path | None, n_written: int) -> None:
@@ -23,13 +24,16 @@ def show_labels(labels: JudgedLabels, rows: Sequence[dict[str, Any]], output: Pa
 
     console = out()
     if rows:
-        console.print(labels_table(rows, with_text=labels.texts is not None))
+        kind: Kind = "Id" if labels.texts is None else "Image" if labels.is_image else "Text"
+        console.print(labels_table(rows, kind))
     judges = f" Judged by: {', '.join(labels.judges)}." if labels.judges else ""
     console.print(printable(f"{count_words(labels)}{judges}"), markup=False, style="bold")
     if told := caution(labels.table.agreement):
         console.print(printable(told), markup=False)
     if labels.texts is None:
         console.print("Texts not shown, because this run kept none; the ids name the rows.", style="dim")
+    elif labels.is_image:
+        console.print(f"The pictures of the worst: {labels.run.report}", markup=False, soft_wrap=True, style="dim")
     console.print("The locked holdout is not judged. Rows are counted from 1; a header is not counted.", style="dim")
     console.print()
     if output is not None:
@@ -68,8 +72,11 @@ def next_commands(labels: JudgedLabels, output: Path | None) -> list[str]:
     return [f"honed fit --config {quote(str(labels.run.config))} --decisions {quote(str(output))}"]
 
 
-def labels_table(rows: Sequence[dict[str, Any]], *, with_text: bool) -> Table:
-    """The rows of `evidence.label_table.label_rows`, in their order. Nothing in them can steer the terminal."""
+def labels_table(rows: Sequence[dict[str, Any]], kind: Kind) -> Table:
+    """The rows of `evidence.label_table.label_rows`, in their order. Nothing in them can steer the terminal.
+
+    kind : what the rows are known by: their texts, the names of their images, or their ids alone.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -83,9 +90,9 @@ def labels_table(rows: Sequence[dict[str, Any]], *, with_text: bool) -> Table:
     table.add_column("Row", justify="right", no_wrap=True)
     table.add_column("Quality", justify="right", no_wrap=True)
     table.add_column("Given\nSuggested", ratio=2, overflow="fold")
-    table.add_column(f"{'Text' if with_text else 'Id'}\nWhy", ratio=5, overflow="fold")
+    table.add_column(f"{kind}\nWhy", ratio=5, overflow="fold")
     for row in rows:
-        told = Text(short((row["text"] or "(no text)") if with_text else row["example_id"]))
+        told = Text(short(row["example_id"] if kind == "Id" else row["text"] or "(no text)"))
         table.add_row(
             str(row["row"]),
             f"{row['quality']:.3f}" + ("\nflagged" if row["is_flagged"] else ""),

@@ -97,12 +97,11 @@ def plan(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     No weights are needed: --base also takes a config.json, `100b` or `1t`. Where it does not fit, it says what would.
     """
     from honed.app.plan_view import plan_json, show_plan
-    from honed.pipeline.budget import within_budget
     from honed.pipeline.plan import AssumedData
     from honed.pipeline.plan import plan as make_plan
     from honed.planning.machines import GPUS, THIS
 
-    values, note = within_budget(resolve_config(given | ({"data": data} if data else {}), config, recipe))
+    values = resolve_config(given | ({"data": data} if data else {}), config, recipe)
     named = (THIS, *GPUS) if machines == "all" else tuple(name.strip() for name in (machines or THIS).split(","))
     assumed = AssumedData(**{
         name: value for name, value in (("rows", rows), ("tokens", tokens), ("n_classes", classes)) if value is not None
@@ -111,8 +110,6 @@ def plan(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     if json:
         write_json(plan_json(made))
     else:
-        if note:
-            out().print(note, markup=False, soft_wrap=True)
         show_plan(made)
     return 0
 

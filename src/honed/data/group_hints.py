@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue, shorten
-from honed.data.personal.find import mask
+from honed.data.personal.columns import kind_of_cells
+from honed.data.personal.find import find_personal_batch, mask
+from honed.data.personal.hit import KINDS
 from honed.data.sampling import sample_groups
 from honed.data.surface_traits import own_texts
 from honed.data.traits import column_traits
@@ -49,8 +51,9 @@ _BEFORE_LAST_NUMBER = re.compile(r"(.*\d.*?)[^\d]+\d+[^\d/]*")
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A way to group n rows: (n,) names, "" where a row has none; told as `title`, with the `remedy`."""
+    """A way to group n rows: (n,) names, "" where a row has none; of `column`, told as `title`, with the `remedy`."""
 
+    column: str
     title: str
     remedy: str
     name: list[str]
@@ -95,15 +98,15 @@ def _candidates(rows: Dataset) -> Iterator[_Candidate]:
             continue
         cells = [cell.strip() for cell in values.tolist()]
         is_named = _NAMED.fullmatch(name) is not None
-        yield _Candidate(f"Column {name!r}", f"--group {shlex.quote(name)}", cells, is_named)
+        yield _Candidate(name, f"Column {name!r}", f"--group {shlex.quote(name)}", cells, is_named)
         if len(set(cells)) < _ID_LIKE * len(cells) or not any(t.is_text for t in column_traits(name, cells)):
             continue
         remedy = "put that part into a column of its own and name it with --group"
         folder = [cell.rpartition("/")[0] for cell in cells]
-        yield _Candidate(f"The folder in {name!r}", remedy, folder, is_named=False)
+        yield _Candidate(name, f"The folder in {name!r}", remedy, folder, is_named=False)
         start = [found[1] if (found := _BEFORE_LAST_NUMBER.fullmatch(cell)) else "" for cell in cells]
         if start != folder:
-            yield _Candidate(f"What {name!r} begins with", remedy, start, is_named=True)
+            yield _Candidate(name, f"What {name!r} begins with", remedy, start, is_named=True)
 
 
 def _index(names: Sequence[str], rows: Dataset) -> npt.NDArray[np.int64] | None:
@@ -195,10 +198,12 @@ def _issue(candidate: _Candidate, index: npt.NDArray[np.int64], reason: str) -> 
     n_groups = int((size > 1).sum())
     typical = np.argsort(size, kind="stable")[len(size) - (n_groups + 1) // 2]
     example = candidate.name[int(np.flatnonzero(index == typical)[0])]
+    kind = kind_of_cells(candidate.column, sorted(set(candidate.name)), find_personal_batch)
+    shown = f"[{KINDS[kind].one}]" if kind else mask(example)
     because = f"; {reason}" if reason else ""
     evidence = (
         f"{shorten(candidate.title, 50)} may say which rows belong together: {n_groups} groups, such as"
-        f" {shorten(mask(example), 30)!r} with {size[typical]} rows{because}. If so: {candidate.remedy}."
+        f" {shorten(shown, 30)!r} with {size[typical]} rows{because}. If so: {candidate.remedy}."
     )
     return Issue("group_hint", 0.2 if reason else 0.5, "review", evidence)
 

@@ -114,10 +114,7 @@ def load_dataset(
         dataset.traits.update(image_traits(dataset.inputs))
     issues = [left_out(example_id[i], i, found.roles, cells.unusable[i]) for i in sorted(set(range(n)) - set(keep))]
     issues += [Issue("role_guessed", 1.0, "none", notice, is_issue=False) for notice in notices]
-    issues += [
-        Issue("column_not_examined", 1.0, "none", f"Column {name!r} holds lists, objects or bytes.", is_issue=False)
-        for name in cells.unread
-    ]
+    issues += not_examined(sorted(cells.unread))
     return LoadedData(dataset, IssueTable.from_issues(issues), found.roles, n, tuple(notices))
 
 
@@ -275,6 +272,14 @@ def left_out(example_id: str, i: int, roles: Roles, unusable: str) -> Issue:
     check = ("unreadable_image" if roles.image else "empty_text") if unusable else "missing_label"
     reason = unusable or f"column {roles.label!r} is empty"
     return Issue(check, 0.0, "drop", f"Row {i + 1}: {reason}; the row was left out.", example_id, i)
+
+
+def not_examined(columns: Sequence[str]) -> list[Issue]:
+    """A finding for each column that no check reads."""
+    return [
+        Issue("column_not_examined", 1.0, "none", f"Column {name!r} holds lists, objects or bytes.", is_issue=False)
+        for name in columns
+    ]
 
 
 def nothing_left(roles: Roles, n: int, n_unusable: int, n_unlabelled: int, first: str = "") -> DataError:

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,15 @@ from honed.data.loading import (
     load_dataset,
     missing_ids,
     no_text,
+    not_examined,
     nothing_left,
     read_cells,
     repeated_ids,
     sorted_label_names,
 )
+from honed.data.personal.find import find_personal_batch
+from honed.data.personal.hit import Finder
+from honed.data.personal_columns import PersonalColumns
 from honed.data.roles import ResolvedRoles, Roles, resolve_roles
 from honed.data.set_join import Integers
 from honed.data.shingles import mix
@@ -102,7 +107,8 @@ class StoredData:
     """What `store_rows` found.
 
     rows : the usable rows.    n_rows : rows of the file.    roles, notices : as in `LoadedData`.
-    left_out : a finding for each row that cannot be used.
+    left_out : a finding for each row that cannot be used.    personal : of the columns beside the text.
+    unread : columns that hold lists, objects or bytes.
     """
 
     rows: StoredRows
@@ -110,17 +116,22 @@ class StoredData:
     roles: Roles
     notices: tuple[str, ...]
     left_out: Callable[[], Iterator[Issue]]
+    personal: PersonalColumns
+    unread: frozenset[str]
 
 
-def store_rows(stream: TableStream, roles: Roles, emitter: Emitter) -> StoredData:
+def store_rows(stream: TableStream, roles: Roles, emitter: Emitter, finder: Finder = find_personal_batch) -> StoredData:
     """Read a stream as `load_dataset(table, roles, require_label=True)` would read its table.
+
+    finder : finds personal data in the columns beside the text, of which no cell is kept.
 
     Raises what `load_dataset` raises, with the same words.
     """
-    found = resolve_roles(stream.head(GUESS_ROWS), roles, require_label=True)
-    reading = _Reading(found)
-    for batch in stream.walk(_columns(found)):
-        reading.add(read_cells(batch.table, found))
+    head = stream.head(GUESS_ROWS)
+    found = resolve_roles(head, roles, require_label=True)
+    reading = _Reading(found, PersonalColumns(finder))
+    for batch in stream.walk(head.column_names):
+        reading.add(read_cells(batch.table, found, with_traits=True))
         done, total = batch.n_bytes_read // _BYTES_PER_MB, stream.n_bytes // _BYTES_PER_MB
         emitter.emit("progress", "rows read", done=done, total=total, unit="MB")
     return reading.finish(stream)
@@ -142,8 +153,9 @@ def _columns(found: ResolvedRoles) -> list[str]:
 class _Reading:
     """What is known of the rows read so far. Arrays are over all rows of the file but for the texts."""
 
-    def __init__(self, found: ResolvedRoles) -> None:
-        self._found = found
+    def __init__(self, found: ResolvedRoles, personal: PersonalColumns) -> None:
+        self._found, self._personal = found, personal
+        self._unread: set[str] = set()
         self._texts = StoredStrings()  # of the usable rows
         self._is_empty, self._label = GrowingArray(np.bool_), GrowingArray(np.int32)
         self._groups = StoredStrings() if found.roles.group else None
@@ -159,8 +171,14 @@ class _Reading:
                 self._code[label] = len(self._code)
         self._is_empty.append(np.array(empty))
         self._label.append(np.array([self._code.get(label, _UNLABELLED) for label in cells.label]))
-        usable = zip(cells.inputs, cells.label, empty, strict=True)
-        self._texts.extend([text for text, label, is_empty in usable if label and not is_empty])
+        is_kept = [bool(label) and not is_empty for label, is_empty in zip(cells.label, empty, strict=True)]
+        self._texts.extend(list(compress(cells.inputs, is_kept)))
+        self._unread.update(cells.unread)
+        others, joined = (
+            {name: list(compress(own, is_kept)) for name, own in columns.items()}
+            for columns in (cells.traits, cells.columns)
+        )
+        self._personal.add(others, joined)
         if self._groups is not None:
             self._groups.extend(cells.group)
         if self._ids is not None and cells.id is not None:
@@ -200,8 +218,10 @@ class _Reading:
                     yield left_out(example_id, i, roles, no_text(roles) if is_empty[i] else "")
             for notice in self._found.notices:
                 yield Issue("role_guessed", 1.0, "none", notice, is_issue=False)
+            yield from not_examined(sorted(self._unread))
 
-        return StoredData(rows, len(label), roles, self._found.notices, issues)
+        unread = frozenset(self._unread)
+        return StoredData(rows, len(label), roles, self._found.notices, issues, self._personal, unread)
 
     def _given_ids(self, ids: StoredStrings, roles: Roles) -> Callable[[Integers], list[str]]:
         key = self._id_key.view()

@@ -1,8 +1,8 @@
 """The report: one self-contained HTML page, made from the run folder alone.
 
-Its content security policy allows exactly one style sheet and one script, both by hash, and nothing else; whatever the
-data hold is escaped, and invisible characters are shown. So a hostile text can neither run, nor load, nor reorder
-anything.
+Its content security policy allows exactly one style sheet and one script, both by hash, the thumbnails that the page
+itself holds, and nothing else; whatever the data hold is escaped, and invisible characters are shown. So a hostile text
+can neither run, nor load, nor reorder anything.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def render_report(facts: RunFacts) -> str:
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     sources = f"style-src '{content_hash(style)}'; script-src '{content_hash(script)}'"
+    if facts.thumbnails:
+        sources += "; img-src data:"
     policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
     return (
         environment()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from honed.data.personal.find import mask
+from honed.data.personal_columns import personal_words
 from honed.evidence import report_plots as plots
 from honed.evidence.report_fit import fold_temperatures
 from honed.evidence.report_format import NOT_RUN, bytes_text, count, excerpt, finite, percent, seconds
 from honed.evidence.report_scores import section
 from honed.evidence.run_facts import Json, RunFacts
+from honed.oof import Predictions
 
 N_MISTAKES = 20
 N_EXAMPLES = 3
@@ -77,6 +80,28 @@ def _of_base(trained: float, total: float | None, frac: float | None) -> str:
     return "" if share is None else f" ({percent(share, 2 if share < 0.01 else 1)} of the base)"
 
 
+def worst_mistakes(table: Predictions) -> list[int]:
+    """Positions of the wrong predictions with the highest loss, one for each example, that a report shows."""
+    if table.logits is None:
+        return []
+    predicted = table.logits.argmax(axis=1)
+    chosen: dict[str, int] = {}
+    for i in np.argsort(-table.loss, kind="stable").tolist():
+        if predicted[i] != table.label[i]:
+            chosen.setdefault(str(table.example_id[i]), i)
+        if len(chosen) == N_MISTAKES:
+            break
+    return list(chosen.values())
+
+
+def picture(facts: RunFacts, example_id: str) -> dict[str, str]:
+    """The thumbnail of an example as a data URI, or why there is none; both "" where the run kept none of it."""
+    row = (facts.thumbnails or {}).get(example_id) or {}
+    jpeg = row.get("jpeg")
+    uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if isinstance(jpeg, bytes) else ""
+    return {"picture": uri, "no_picture": "" if uri else mask(str(row.get("problem") or ""))}
+
+
 def mistakes_view(facts: RunFacts) -> dict[str, object]:
     """The out-of-fold mistakes with the highest loss; the holdout's rows are never shown, or it would soon be spent.
 
@@ -89,12 +114,8 @@ def mistakes_view(facts: RunFacts) -> dict[str, object]:
     predicted = table.logits.argmax(axis=1)
     temperature = fold_temperatures(section(facts.metrics, "calibration"))
     rows: list[dict[str, object]] = []
-    seen: set[str] = set()
-    for i in np.argsort(-table.loss, kind="stable").tolist():
+    for i in worst_mistakes(table):
         example = str(table.example_id[i])
-        if predicted[i] == table.label[i] or example in seen:
-            continue
-        seen.add(example)
         scaled = table.logits[i] / temperature.get(int(table.fold[i]), 1.0)
         probs = np.exp(scaled - scaled.max())
         probs /= probs.sum()
@@ -112,10 +133,9 @@ def mistakes_view(facts: RunFacts) -> dict[str, object]:
                 "confidence": percent(float(probs[predicted[i]]), 0),
                 "given_share": percent(float(probs[table.label[i]]), 1),
                 "loss": f"{table.loss[i]:.2f}",
+                **picture(facts, example),
             }
         )
-        if len(rows) == N_MISTAKES:
-            break
     n_wrong = len(set(table.example_id[predicted != table.label].tolist()))
     return {
         "rows": rows,
@@ -161,6 +181,7 @@ def issues_view(facts: RunFacts) -> dict[str, object]:
     return {
         "rows": rows,
         "not_run": "" if rows or facts.issues is not None else NOT_RUN + "the run folder has no issues.parquet",
+        "personal": personal_words(checks),
         "truncated": "" if truncated is None else percent(truncated),
         "max_tokens": facts.config.get("max_tokens") or facts.adapter.get("max_tokens"),
         "quantiles": [

@@ -7,7 +7,7 @@ import numpy as np
 from honed.data.personal.find import mask
 from honed.evidence import report_plots as plots
 from honed.evidence.label_table import caution, label_rows
-from honed.evidence.report_data import EXCERPT_CHARACTERS
+from honed.evidence.report_data import EXCERPT_CHARACTERS, picture
 from honed.evidence.report_format import count, excerpt, finite, percent
 from honed.evidence.report_scores import section
 from honed.evidence.run_facts import Json, RunFacts
@@ -79,6 +79,7 @@ def _rows(facts: RunFacts) -> list[dict[str, object]]:
             "bar": plots.share_bar(row["quality"]),
             "is_flagged": row["is_flagged"],
             "why": row["why"],
+            **picture(facts, row["example_id"]),
         }
         for row in label_rows(worst, masked)
     ]

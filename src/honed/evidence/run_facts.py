@@ -30,6 +30,7 @@ class RunFacts:
     n_stop : rows of the stop parts.
     issues : rows of `issues.parquet`, or None if the file is absent.
     texts : example_id -> text, or None if the run kept no texts.
+    thumbnails : example_id -> rows of `thumbnails.parquet`: of the images that the report shows; None without.
     labels : the judged labels, or None if the run judged none (--clean off).
     events : the lines of `events.jsonl`; `n_damaged_events` of them could not be read and are left out.
     """
@@ -47,6 +48,7 @@ class RunFacts:
     issues: list[Json] | None
     texts: dict[str, str] | None
     labels: LabelTable | None
+    thumbnails: dict[str, Json] | None
     events: list[Json]
     n_damaged_events: int
 
@@ -93,6 +95,7 @@ def read_run(run: Path) -> RunFacts:
         issues=issues,
         texts=read_texts(run),
         labels=LabelTable.read(run / "labels.parquet") if (run / "labels.parquet").exists() else None,
+        thumbnails=_read_thumbnails(run),
         events=events,
         n_damaged_events=n_damaged,
     )
@@ -107,6 +110,13 @@ def read_texts(run: Path) -> dict[str, str] | None:
         return None
     rows = _read_rows(run, "texts.parquet", ("example_id", "text"))
     return {str(row["example_id"]): str(row["text"]) for row in rows}
+
+
+def _read_thumbnails(run: Path) -> dict[str, Json] | None:
+    if not (run / "thumbnails.parquet").exists():
+        return None
+    rows = _read_rows(run, "thumbnails.parquet", ("example_id", "jpeg", "problem"))
+    return {str(row["example_id"]): row for row in rows}
 
 
 def write_text(path: Path, text: str) -> Path:

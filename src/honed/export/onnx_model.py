@@ -1,14 +1,14 @@
-"""`--to onnx`: base, adapter, pooling and head as one graph, input_ids and attention_mask to logits."""
+"""`--to onnx`: base, adapter, pooling and head as one graph, from what the tokenizer or Pillow gives to logits."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from honed.base_shape import quiet
 from honed.errors import UsageError
@@ -47,17 +47,6 @@ class Onnx(Format):
                 remedy="Install them with `pip install 'honed[onnx]'`.",
             )
 
-    def check(self, adapter: Path, info: ArtifactInfo) -> None:
-        """Refuse a specialist for images.
-
-        Raises UsageError with what to use instead.
-        """
-        if info.reading:
-            raise UsageError(
-                "A specialist for images cannot be exported `--to onnx` yet.",
-                remedy="Use `--to peft`, or `--to merged` where the method merges.",
-            )
-
     @property
     def program(self) -> str:
         """See `Format`."""
@@ -68,7 +57,7 @@ class Onnx(Format):
         return (folder / GRAPH).exists()
 
     def write(self, folder: Path, source: Source) -> None:
-        """Save graph, tokenizer and a README.
+        """Save graph, tokenizer or image processor, and a README.
 
         A method that merges is merged first: the graph is smaller, and computes no more than the base.
         """
@@ -81,7 +70,7 @@ class Onnx(Format):
         stack.model.float().cpu()
         stack.head.float().cpu()
         with quiet(), _silent_loggers():
-            _trace(stack, folder / GRAPH, min(8, info.max_tokens))
+            _trace(stack, folder / GRAPH, _example(stack.task, info))
             if source.int8:
                 _quantize(folder / GRAPH, folder / INT8_GRAPH)
         config.dtype = "float32"
@@ -111,23 +100,33 @@ class Onnx(Format):
         return OnnxRuntime(folder, INT8_GRAPH)
 
 
-def _trace(stack: Stack, path: Path, n_tokens: int) -> None:
-    """Export the whole of slot 0; batch and length stay open."""
+def _example(task: Any, info: ArtifactInfo) -> dict[str, torch.Tensor]:
+    """A batch of two, by which the graph is traced."""
+    import torch
+
+    if info.reading:
+        size = int(info.reading["size"])
+        return {"pixel_values": torch.zeros(2, 3, size, size)}
+    ids = torch.full((2, min(8, info.max_tokens)), task.pad_id)
+    mask = torch.ones_like(ids)
+    mask[1, -1] = 0  # a mask without padding might be traced away
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _trace(stack: Stack, path: Path, batch: dict[str, torch.Tensor]) -> None:
+    """Export the whole of slot 0; the number of rows stays open, and of texts their length."""
     import torch
 
     stack.routing.only = 0
-    ids = torch.full((2, n_tokens), stack.task.pad_id)
-    mask = torch.ones_like(ids)
-    mask[1, -1] = 0  # a mask without padding might be traced away
-    axes = {0: "batch", 1: "tokens"}
+    axes = {0: "batch"} if "pixel_values" in batch else {0: "batch", 1: "tokens"}
     n_hidden = len(stack.layers) + 1
     with torch.no_grad():
         program = torch.onnx.export(
-            _whole(stack),
-            (ids, mask),
-            input_names=["input_ids", "attention_mask"],
+            _whole(stack, list(batch)),
+            tuple(batch.values()),
+            input_names=list(batch),
             output_names=["logits", *(f"{HIDDEN}{i}" for i in range(n_hidden))],
-            dynamic_shapes=(axes, axes),
+            dynamic_shapes=((axes,) * len(batch),),
             dynamo=True,
             verbose=False,
         )
@@ -139,19 +138,20 @@ def _trace(stack: Stack, path: Path, n_tokens: int) -> None:
     program.save(path)
 
 
-def _whole(stack: Stack) -> torch.nn.Module:
+def _whole(stack: Stack, names: Sequence[str]) -> torch.nn.Module:
     import torch
 
     class Whole(torch.nn.Module):
-        """(rows, tokens) ids and mask -> logits (rows, c) and the hidden states (rows, tokens, d)."""
+        """The inputs called `names` -> logits (rows, c) and the hidden states (rows, tokens, d)."""
 
         def __init__(self) -> None:
             super().__init__()
             self.model, self.head = stack.model, stack.head
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            output = self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-            return self.head(output, attention_mask), *output.hidden_states
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            batch = dict(zip(names, inputs, strict=True))
+            output = self.model(**batch, output_hidden_states=True)
+            return self.head(output, batch.get("attention_mask")), *output.hidden_states
 
     return Whole().eval()
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from honed.export.other_program import Array, Batch, OtherProgram, reading
+from honed.export.other_program import Array, Batch, OtherProgram, PillowReader, reading
 
 _HIDDEN = "hidden_"
 _FLOAT32 = 1
 
 
 class OnnxRuntime(OtherProgram):
-    """The graph `graph` of an export, on the CPU."""
+    """The graph `graph` of an export, on the CPU; no torch, and for images no transformers either."""
+
+    _image_reader = PillowReader
 
     def __init__(self, folder: Path, graph: str) -> None:
         import onnxruntime

@@ -72,19 +72,11 @@ class ImageReader:
             self._own = json.loads((folder / SPECIALIST).read_text(encoding="utf-8"))["reading"]
 
     def _processed(self, files: Sequence[Any], **options: Any) -> npt.NDArray[Any]:
-        from PIL import Image, ImageOps
-
-        size = (self._own["size"], self._own["size"])
-        how = Image.Resampling(self._own["resample"])
         images = []
         for file in files:
             with reading(f"image {file.name!r}"):
-                image = ImageOps.exif_transpose(Image.open(file.path)).convert("RGB")
-            if self._own["fit"] == "letterbox":
-                image = ImageOps.pad(image, size, how, color=tuple(round(255 * v) for v in self._own["mean"]))
-            elif self._own["fit"] == "crop":
-                image = ImageOps.fit(image, size, how)
-            images.append(image)
+                # what is to be stretched, the processor stretches
+                images.append(_upright(file.path) if self._own["fit"] == "stretch" else _fitted(file.path, self._own))
         with quiet():
             return np.asarray(self._processor(images=images, return_tensors="np", **options)["pixel_values"])
 
@@ -101,6 +93,45 @@ class ImageReader:
         return {"pixel_values": self._processed(files)}
 
 
+class PillowReader:
+    """An image export read by Pillow and numpy alone, as the README of an ONNX graph does: see `ImageReader`."""
+
+    def __init__(self, folder: Path) -> None:
+        with reading(SPECIALIST):
+            self._own = json.loads((folder / SPECIALIST).read_text(encoding="utf-8"))["reading"]
+
+    def _pixels(self, file: Any) -> npt.NDArray[np.uint8]:
+        with reading(f"image {file.name!r}"):
+            return np.asarray(_fitted(file.path, self._own))
+
+    def tokens(self, files: Sequence[Any]) -> list[list[int]]:
+        """The sha256 of the pixels of each image, (size, size, 3), before they are normalised."""
+        return [list(hashlib.sha256(self._pixels(file).tobytes()).digest()) for file in files]
+
+    def batch(self, files: Sequence[Any]) -> Batch:
+        """pixel_values, (rows, 3, size, size)."""
+        pixels = np.stack([self._pixels(file) for file in files]).astype(np.float32) / 255
+        mean, std = (np.array(self._own[name], np.float32) for name in ("mean", "std"))
+        return {"pixel_values": np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2))}
+
+
+def _upright(path: Path) -> Any:
+    from PIL import Image, ImageOps
+
+    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+
+
+def _fitted(path: Path, own: dict[str, Any]) -> Any:
+    """The image as a square, opened by Pillow."""
+    from PIL import Image, ImageOps
+
+    size, how = (own["size"], own["size"]), Image.Resampling(own["resample"])
+    image = _upright(path)
+    if own["fit"] == "letterbox":
+        return ImageOps.pad(image, size, how, color=tuple(round(255 * v) for v in own["mean"]))
+    return ImageOps.fit(image, size, how) if own["fit"] == "crop" else image.resize(size, how)
+
+
 class OtherProgram(ABC):
     """The export in `folder`, loaded.
 
@@ -109,9 +140,11 @@ class OtherProgram(ABC):
     """
 
     lost: tuple[str, ...] = ()
+    _image_reader: type[ImageReader | PillowReader] = ImageReader
 
     def __init__(self, folder: Path) -> None:
-        self._reader = ImageReader(folder) if (folder / PREPROCESSOR).exists() else TextReader(folder)
+        is_image = (folder / PREPROCESSOR).exists()
+        self._reader = self._image_reader(folder) if is_image else TextReader(folder)
         with reading("config.json"):
             names = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"]
             self.label_names = tuple(str(names[str(j)]) for j in range(len(names)))

@@ -87,17 +87,24 @@ def _read_as(info: ArtifactInfo) -> str:
 
 
 def _image_lines(info: ArtifactInfo) -> list[str]:
+    lines = _fitted_lines(info)
+    if info.reading["fit"] == "stretch":
+        lines = lines[:1]  # the processor stretches
+    return [*lines, 'batch = processor(images=image, return_tensors="pt")']
+
+
+def _fitted_lines(info: ArtifactInfo) -> list[str]:
+    """Lines that open an image and make it square."""
     size, how = info.reading["size"], f"Image.Resampling({info.reading['resample']})"
     color = tuple(round(255 * value) for value in info.reading["mean"])
     fitted = {
-        "letterbox": [f"image = ImageOps.pad(image, ({size}, {size}), {how}, color={color})"],
-        "crop": [f"image = ImageOps.fit(image, ({size}, {size}), {how})"],
-        "stretch": [],
+        "letterbox": f"image = ImageOps.pad(image, ({size}, {size}), {how}, color={color})",
+        "crop": f"image = ImageOps.fit(image, ({size}, {size}), {how})",
+        "stretch": f"image = image.resize(({size}, {size}), {how})",
     }
     return [
         'image = ImageOps.exif_transpose(Image.open("an_image.png")).convert("RGB")',
-        *fitted[info.reading["fit"]],
-        'batch = processor(images=image, return_tensors="pt")',
+        fitted[info.reading["fit"]],
     ]
 
 
@@ -115,18 +122,25 @@ with torch.no_grad():
 
 
 def _onnx(info: ArtifactInfo) -> list[str]:
+    reader = "from PIL import Image, ImageOps" if info.reading else "from transformers import AutoTokenizer"
+    lines = ["import json", "from pathlib import Path", "", "import numpy as np", "import onnxruntime", reader, ""]
+    lines += ['session = onnxruntime.InferenceSession("model.onnx")']
+    if info.reading:
+        mean, std = info.reading["mean"], info.reading["std"]
+        lines += [
+            *_fitted_lines(info),
+            "pixels = np.asarray(image, np.float32)[None] / 255",
+            f"pixels = (pixels - np.array({mean}, np.float32)) / np.array({std}, np.float32)",
+            'logits = session.run(["logits"], {"pixel_values": pixels.transpose(0, 3, 1, 2)})[0]',
+        ]
+    else:
+        lines += [
+            'tokenizer = AutoTokenizer.from_pretrained(".")',
+            _ENCODE.replace('"pt"', '"np"'),
+            'logits = session.run(["logits"], {name: ids.astype(np.int64) for name, ids in batch.items()})[0]',
+        ]
     return [
-        "import json",
-        "from pathlib import Path",
-        "",
-        "import numpy as np",
-        "import onnxruntime",
-        "from transformers import AutoTokenizer",
-        "",
-        'tokenizer = AutoTokenizer.from_pretrained(".")',
-        'session = onnxruntime.InferenceSession("model.onnx")',
-        _ENCODE.replace('"pt"', '"np"'),
-        'logits = session.run(["logits"], {name: ids.astype(np.int64) for name, ids in batch.items()})[0]',
+        *lines,
         f"scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / {info.temperature!r})  # by temperature",
         "probs = scaled / scaled.sum(axis=1, keepdims=True)",
         'label = json.loads(Path("config.json").read_text(encoding="utf-8"))["id2label"][str(probs[0].argmax())]',

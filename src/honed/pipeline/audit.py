@@ -7,6 +7,7 @@ folds, models that judge labels, cleaned folds. What is scored keeps its own lab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,11 +35,14 @@ from honed.pipeline.bench import Bench, TuningContext
 from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import MEMBERS, check_cleaning, opinions_of_baselines, with_stop
 from honed.pipeline.features import base_features
+from honed.pipeline.kept_logits import Judges, logits_of
 from honed.pipeline.prepare import development, load, make_plan, prepare
 from honed.pipeline.scoring import Features, baseline_rows
 from honed.pipeline.settle import settle
 from honed.training.crossval import pair_plans
 from honed.training.loop import SlotPlan
+
+CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,11 @@ def _rate(value: float | str) -> float:
         ) from None
 
 
-def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] = ()) -> Audit:
-    """Spoil, find, clean, score; see the module. Nothing is written.
+def audit(
+    config: Config, options: AuditOptions, listeners: Sequence[Listener] = (), place: Path | None = None
+) -> Audit:
+    """Spoil, find, clean, score; see the module. Nothing is written but, in `place`, what an interrupted audit needs to
+    go on to the same result.
 
     Raises a HonedError with problem, cause and remedy.
     """
@@ -129,11 +136,14 @@ def audit(config: Config, options: AuditOptions, listeners: Sequence[Listener] =
         part, plan = development(prepared.dataset, make_plan(config, prepared.dataset))
         part, plan, n_all = *_sample(part, plan, options.max_rows), len(part)
         _check_enough(part, plan, options)
-    with TemporaryDirectory(prefix="honed-audit-") as folder:
-        place = Path(folder)
-        bench = Bench(
-            TuningContext(base, config, part, plan, emitter, place / "checkpoint", place / "trunk.bin", "audit")
-        )
+    mark = f"{options} {config.model_copy(update={'data': ''}).fingerprint} {part.fingerprint}"
+    with nullcontext(place) if place else TemporaryDirectory(prefix="honed-audit-") as folder:
+        own = Path(folder)
+        context = TuningContext(base, config, part, plan, emitter, own / CHECKPOINT, own / "trunk.bin", mark)
+        if place:
+            context.checkpoint.mkdir(exist_ok=True)
+            emitter.emit("run.start", f"Audit {place.parent}", path=str(place.parent))
+        bench = Bench(context)
         arms, scenarios = _Auditor(bench, config, options).run()
     return Audit(
         source=config.data, kind=options.kind, metric="accuracy", level=config.level,
@@ -262,14 +272,13 @@ class _Auditor:
                 split = self.plan.split(k)
                 slot = (first_arm + i) * n_folds + k
                 plans.append(SlotPlan(f"arm {first_arm + i}, fold {k}", slot, split.train, split.stop, targets=targets))
-        loop = self.bench.plain_loop(self.config, 1)
-        loop.train(loop.start(plans))
+        tests = [self.plan.split(k).test for k in range(n_folds)]
+        found = logits_of(self.bench, self.config, Judges(f"arms from {first_arm}", 1, plans, tests * len(taught)))
         tables = []
         for i in range(len(taught)):
             logits = np.empty((len(self.part), len(self.part.label_names)))
-            for k in range(n_folds):
-                test = self.plan.split(k).test
-                logits[test] = loop.predict((first_arm + i) * n_folds + k, test)
+            for test, own in zip(tests, found[i * n_folds : (i + 1) * n_folds], strict=True):
+                logits[test] = own
             tables.append(self._table(logits))
         return tables
 
@@ -281,12 +290,9 @@ class _Auditor:
             for plan in pair_plans(self.pairs, first + i * n_pairs, Targets(label, everything)):
                 plans.append(replace(plan, name=f"noise {i}, {plan.name}"))
         with self.emitter.stage("opinions", f"Training {len(plans)} models, each without two folds, to judge labels"):
-            loop = self.bench.plain_loop(self.config, 2)
-            loop.train(loop.start(plans))
-            return [
-                [loop.predict(first + i * n_pairs + j, pair.test) for j, pair in enumerate(self.pairs)]
-                for i in range(len(labels))
-            ]
+            tests = [pair.test for pair in self.pairs]
+            found = logits_of(self.bench, self.config, Judges("pairs", 2, plans, tests * len(labels)))
+            return [found[i * n_pairs : (i + 1) * n_pairs] for i in range(len(labels))]
 
     def _table(self, logits: Floats) -> Predictions:
         label, n = self.part.label, len(self.part)

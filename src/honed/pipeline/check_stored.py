@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,9 @@ def check_stored(
 ) -> StoredCheck:
     """Check the rows of a stream as `prepare` checks those of a table; `tell` hears each finding."""
     with emitter.stage("read", "Reading the rows"):
-        stored = store_rows(stream, roles_of(config), emitter)
-    for issue in stored.left_out():
+        stored = store_rows(stream, roles_of(config), emitter, finder)
+    in_columns = stored.personal.issues(stored.unread)
+    for issue in chain(stored.left_out(), in_columns):
         tell(issue)
     rows = stored.rows
     test_texts = stream_texts(open_table(config.test_file), roles_of(config)) if config.test_file else None
@@ -61,7 +63,7 @@ def check_stored(
         found, not_run = sample_checks(rows.sample(MAX_ROWS, checked.group, checked.bearer), len(rows))
         for issue in found:
             tell(issue)
-    counts = Counter(checked.summary["counts"]) + Counter(issue.check for issue in found)
+    counts = Counter(checked.summary["counts"]) + Counter(issue.check for issue in (*in_columns, *found))
     with emitter.stage("fingerprint", "Taking the fingerprint of the rows"):
         fingerprint = streamed_fingerprint(regrouped(rows, checked.bearer), len(rows))
     facts = {
@@ -73,7 +75,12 @@ def check_stored(
         "label_names": list(rows.label_names),
         "class_counts": checked.summary["class_counts"],
         "n_groups": checked.summary["n_groups"],
-        "checks": {**checked.summary, "counts": dict(sorted(counts.items())), "not_run": not_run},
+        "checks": {
+            **checked.summary,
+            "personal_columns": stored.personal.summary(stored.unread),
+            "counts": dict(sorted(counts.items())),
+            "not_run": not_run,
+        },
         "notes": list(stored.notices),
     }
     return StoredCheck(facts, partial(_plan, config, rows, checked))

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from honed.config import Config
 from honed.data.dataset import Dataset
@@ -24,8 +22,8 @@ from honed.evidence.cleaning import CleanMode, JudgedRows, NestedOpinions, clean
 from honed.evidence.metrics import Floats, Ints
 from honed.pipeline.assembly import slot_seed
 from honed.pipeline.bench import Bench, TuningContext
+from honed.pipeline.kept_logits import Judges, kept_logits, logits_of
 from honed.pipeline.scoring import Features, baseline_rows
-from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import FINAL, pair_plans
 
 MEMBERS = tuple(name for name in BASELINES if name != "majority")
@@ -68,20 +66,12 @@ def check_cleaning(config: Config, command: str = "") -> None:
 
 def opinions_of_stack(bench: Bench, config: Config, pairs: Sequence[Pair]) -> list[Floats]:
     """Train a model for each pair of folds and return its logits (rows, c) of both. An interrupted run goes on."""
-    context = bench.context
-    place = context.checkpoint / "pairs.npz"
-    done = _read_logits(place, context.fingerprint)
-    if done is not None:
+    judges = Judges("pairs", 2, pair_plans(pairs), [pair.test for pair in pairs])
+    if (done := kept_logits(bench, judges.name)) is not None:
         return done
-    bench.open_plain(config, [slot_seed(config, context.plan.n_folds + 1 + i) for i in range(len(pairs))])
-    with context.emitter.stage("clean", f"Training {len(pairs)} models, each without two folds, to judge labels"):
-        loop = bench.plain_loop(config, 2)
-        runs = loop.start(pair_plans(pairs))
-        checkpoint = CheckpointFolder(context.checkpoint / "pairs", bench.stack, context.fingerprint, context.every_s)
-        loop.train(runs, checkpoint.restore(runs), checkpoint)
-        logits = [loop.predict(i, pair.test) for i, pair in enumerate(pairs)]
-    _write_logits(place, context.fingerprint, logits)
-    return logits
+    bench.open_plain(config, [slot_seed(config, bench.context.plan.n_folds + 1 + i) for i in range(len(pairs))])
+    with bench.context.emitter.stage("clean", f"Training {len(pairs)} models, each without two folds, to judge labels"):
+        return logits_of(bench, config, judges)
 
 
 def opinions_of_baselines(
@@ -179,25 +169,3 @@ def write_provenance(path: Path, part: Dataset, plan: FoldPlan, taught: Taught, 
         pa.table({k: pa.array(v, pa.string() if k in texts else pa.float64()) for k, v in columns.items()}), path
     )
     return counts
-
-
-def _write_logits(place: Path, mark: str, logits: Sequence[Floats]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".partial")
-    arrays: dict[str, npt.NDArray[Any]] = {f"pair_{i}": own for i, own in enumerate(logits)} | {"mark": np.array(mark)}
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(place)
-
-
-def _read_logits(place: Path, mark: str) -> list[Floats] | None:
-    """What `_write_logits` wrote for this configuration and these data; None if there is nothing."""
-    if not place.exists():
-        return None
-    try:
-        with np.load(place, allow_pickle=False) as file:
-            if str(file["mark"]) == mark:
-                return [file[f"pair_{i}"] for i in range(len(file.files) - 1)]
-    except (OSError, ValueError, KeyError, BadZipFile):  # damaged: they are trained again
-        return None
-    return None

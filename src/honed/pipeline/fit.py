@@ -18,7 +18,10 @@ from honed.events import Emitter, JsonLinesListener, Listener
 from honed.evidence.calibration import calibrate
 from honed.evidence.card import write_card
 from honed.evidence.gate import Verdict
+from honed.evidence.label_table import LabelTable
 from honed.evidence.report import write_report
+from honed.evidence.report_data import worst_mistakes
+from honed.evidence.report_labels import N_SHOWN
 from honed.evidence.requirement import Requirement
 from honed.oof import OutOfFold
 from honed.pipeline.assembly import artifact_info, check_fits
@@ -43,6 +46,7 @@ from honed.pipeline.prepare import (
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
 from honed.pipeline.settle import check_grades, grades_note, settle
+from honed.pipeline.thumbnails import write_thumbnails
 from honed.pipeline.tuning import Tuned, open_bench, open_first, plan_settings, tune_and_cross_validate
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
@@ -182,6 +186,10 @@ def _train_and_judge(
         if config.clean != "off":
             with emitter.stage("labels", "Judging labels by the out-of-fold table"):
                 metrics["labels"] = judge_labels(run.labels, part, oof.predictions, baselines, features)
+        if config.keep_texts and config.task == "image_classification":
+            labels = LabelTable.read(run.labels).example_id[:N_SHOWN].tolist() if run.labels.exists() else []
+            mistakes = oof.predictions.example_id[worst_mistakes(oof.predictions)].tolist()
+            write_thumbnails(run.thumbnails, part, [*labels, *mistakes])
         if taught.targets:
             metrics["cleaning"] = write_provenance(run.cleaning, part, part_plan, taught, decisions)
         info = artifact_info(

@@ -35,12 +35,16 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class JudgedLabels:
-    """table : the worst label first.    texts : by example id, None if the run kept none.    judges : who judged."""
+    """table : the worst label first.    texts : by example id, None if the run kept none.    judges : who judged.
+
+    is_image : whether the "texts" are names of image files.
+    """
 
     run: RunFolder
     table: LabelTable
     texts: Mapping[str, str] | None
     judges: tuple[str, ...]
+    is_image: bool = False
 
     @property
     def n_flagged(self) -> int:
@@ -59,15 +63,17 @@ def read_labels(path: str | Path) -> JudgedLabels:
     Raises RunFolderError if there is no such run, if it is not finished, or if it judged no labels.
     """
     run = reopen.finished(path)
+    config = read_config(run.config)
     if not run.labels.exists():
-        is_off = read_config(run.config).get("clean") == "off"
+        is_off = config.get("clean") == "off"
         raise RunFolderError(
             f"{run.path} has no judged labels: labels.parquet is not there.",
             cause="The run was made with --clean off." if is_off else "Either it was removed, or the run is older.",
             remedy=f"Run it again: `honed fit --config {run.config} --clean review`.",
         )
     judges = (run.read_json(run.metrics).get("labels") or {}).get("judges", ())
-    return JudgedLabels(run, LabelTable.read(run.labels), read_texts(run.path), tuple(map(str, judges)))
+    is_image = config.get("task") == "image_classification"
+    return JudgedLabels(run, LabelTable.read(run.labels), read_texts(run.path), tuple(map(str, judges)), is_image)
 
 
 def write_decision_file(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -20,8 +20,8 @@ _DISK = {
 
 
 @contextmanager
-def disk_faults(run: Path) -> Iterator[None]:
-    """Turn a full disk into a message that says how to go on."""
+def disk_faults(run: Path, command: str = "fit") -> Iterator[None]:
+    """Turn a full disk into a message that says how to go on. command : whose --resume continues."""
     from safetensors import SafetensorError
 
     try:
@@ -36,7 +36,7 @@ def disk_faults(run: Path) -> Iterator[None]:
         raise HonedError(
             f"Writing to {run} failed: {_DISK[number]}.",
             cause="What was written before is whole.",
-            remedy=f"Free space, then continue with `honed fit --resume {run}`.",
+            remedy=f"Free space, then continue with `honed {command} --resume {run}`.",
         ) from error
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from honed.bases import ResolvedBase, load_tokenizer
+from honed.bases import load_tokenizer
 from honed.config import Config
-from honed.data.loading import load_dataset
-from honed.errors import BaseModelError, UsageError
+from honed.data.loading import LoadedData
+from honed.errors import BaseModelError
 from honed.methods.base import get_method
-from honed.pipeline.prepare import read_source, roles_of
-from honed.pipeline.settle import with_task
+from honed.pipeline.budget import within_budget
+from honed.pipeline.prepare import load
+from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_task
 from honed.planning.machines import THIS, Machine, named_machine, this_machine
 from honed.planning.plan import Plan, PlanRequest, make_plan
 from honed.planning.rehearsal import Specialist
-from honed.planning.shapes import BaseShape, check_reach, read_base_shape
-from honed.planning.workload import Lengths, Workload
+from honed.planning.shapes import BaseShape, check_reach, image_tokens, read_base_shape
+from honed.planning.workload import Images, Lengths, Workload
+from honed.tasks.base import check_head, get_task
+from honed.tasks.image_classification import check_image_size, patch_size
+from honed.tasks.image_reading import ImageReading
 from honed.training.build import pick_device
 
 TOKENS_PER_WORD = 1.4
@@ -45,12 +49,25 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
 
     Raises UsageError for an unknown machine, base, depth or length, and DataError for data that cannot be read.
     """
-    config = with_task(config, "text_classification")
+    loaded = load(config) if config.data else None
+    if loaded:
+        config = settled(config, loaded)
+    else:
+        config = with_task(config, "text_classification" if config.task == "auto" else config.task)
+    config, chosen = within_budget(config)
     base = read_base_shape(config.base, revision=config.revision)
-    check_reach(base, config.max_tokens)
+    check_head(get_task(config.task), config.head)
+    reading = None
+    if config.task == "image_classification":
+        reading = _image_reading(config, base, loaded)
+    else:
+        check_reach(base, config.max_tokens)
     device = pick_device(config.device)
     known = {name: None if name == THIS else named_machine(name) for name in dict.fromkeys(machines)}
-    workload, notes = _workload(config, base, assumed or AssumedData())
+    assumed = assumed or AssumedData()
+    workload, notes = (
+        _texts(config, base, loaded, assumed) if reading is None else _images(config, base, reading, loaded, assumed)
+    )
     specialist = Specialist(
         method=config.method,
         options=get_method(config.method).options(**config.method_options),
@@ -59,7 +76,11 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
         dtype=config.precision,
         n_classes=workload.n_classes,
         recompute=config.gradient_checkpointing,
+        task=config.task,
+        reading=reading.to_json() if reading else None,
     )
+    if chosen:
+        notes = (chosen, *notes)
     if config.trials or config.learning_rate == "auto":
         notes = (
             *notes,
@@ -72,12 +93,25 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
     return make_plan(request, found)
 
 
-def _workload(config: Config, base: BaseShape, assumed: AssumedData) -> tuple[Workload, tuple[str, ...]]:
+def _image_reading(config: Config, base: BaseShape, loaded: LoadedData | None) -> ImageReading:
+    """How the base would read images. Colours are made up: what an image costs does not depend on them.
+
+    Raises UsageError for a size that is no multiple of the base's patches, BaseModelError if it has none.
+    """
+    patch = patch_size(base.as_base(), base.config.to_dict())
+    size = config.image_size
+    if size == "auto":
+        size = auto_image_size(loaded, patch) if loaded else AUTO_PATCHES[1] * patch
+    check_image_size(size, patch)
+    grey, n_averaged = (0.5, 0.5, 0.5), config.views if config.average_views else 1
+    return ImageReading(size, config.image_fit, grey, grey, 3, n_views=config.views, n_averaged=n_averaged)
+
+
+def _texts(
+    config: Config, base: BaseShape, loaded: LoadedData | None, assumed: AssumedData
+) -> tuple[Workload, tuple[str, ...]]:
     notes = []
-    if config.data:
-        loaded = load_dataset(read_source(config.data), roles_of(config), require_label=True)
-        if loaded.roles.image:
-            raise UsageError("`honed plan` counts texts; images it cannot plan yet.", remedy="`honed fit` takes them.")
+    if loaded:
         texts, rows = loaded.dataset.inputs, len(loaded.dataset)
         n_classes = len(loaded.dataset.label_names)
         sample = [texts[i] for i in np.linspace(0, rows - 1, min(rows, _SAMPLED_TEXTS)).astype(int)]
@@ -92,7 +126,26 @@ def _workload(config: Config, base: BaseShape, assumed: AssumedData) -> tuple[Wo
         lengths = np.array([tokens], dtype=np.int64)
         characters = CHARACTERS_PER_TOKEN * tokens
         notes.append(f"No data were named: {rows} rows of {tokens} tokens in {n_classes} classes were assumed.")
-    workload = Workload(
+    return _workload(config, rows, n_classes, lengths, characters), tuple(notes)
+
+
+def _images(
+    config: Config, base: BaseShape, reading: ImageReading, loaded: LoadedData | None, assumed: AssumedData
+) -> tuple[Workload, tuple[str, ...]]:
+    lengths = np.array([image_tokens(base, reading)], dtype=np.int64)
+    notes = [f"Images are read as squares of {reading.size} pixels."]
+    rows, n_classes, file_pixels = assumed.rows, assumed.n_classes, float(reading.size**2)
+    if loaded:
+        rows, n_classes = len(loaded.dataset), len(loaded.dataset.label_names)
+        file_pixels = float(np.mean([file.width * file.height for file in loaded.dataset.inputs]))
+    else:
+        notes.append(f"No data were named: {rows} images of that size in {n_classes} classes were assumed.")
+    images = Images(reading.size, file_pixels, reading.n_views, reading.n_averaged)
+    return replace(_workload(config, rows, n_classes, lengths, 0.0), images=images), tuple(notes)
+
+
+def _workload(config: Config, rows: int, n_classes: int, lengths: Lengths, characters: float) -> Workload:
+    return Workload(
         rows=rows,
         lengths=lengths,
         characters=characters,
@@ -103,7 +156,6 @@ def _workload(config: Config, base: BaseShape, assumed: AssumedData) -> tuple[Wo
         epochs=config.epochs,
         batch_rows=config.batch_size,
     )
-    return workload, tuple(notes)
 
 
 def _lengths(texts: Sequence[str], base: BaseShape, max_tokens: int) -> tuple[Lengths, str]:
@@ -122,10 +174,7 @@ def _tokenizer(base: BaseShape) -> Any:
     """The base's tokenizer, or None if there is none."""
     if base.folder is None:
         return None
-    files = ResolvedBase(
-        base.name, base.folder, "folder", None, None, "", "", base.n_layers, base.hidden_size, base.max_positions, 0
-    )  # a tokenizer needs no weights
     try:
-        return load_tokenizer(files)
+        return load_tokenizer(base.as_base())
     except BaseModelError:
         return None

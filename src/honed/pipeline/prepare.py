@@ -18,6 +18,7 @@ from honed.data.issue_table import IssueTable
 from honed.data.loading import LoadedData, load_dataset
 from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
+from honed.data.personal_columns import PersonalColumns
 from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.data.sample_checks import sample_checks
@@ -96,6 +97,12 @@ def prepare(
         test_texts = None if test_inputs is None else [test_inputs]
         checked = check_dataset(loaded.dataset, CheckSettings(config.folds, tokenizer, test_texts, finder))
     dataset = checked.dataset
+    personal = PersonalColumns(finder)
+    texts = {name: cells.tolist() for name, cells in dataset.traits.items() if cells.dtype.kind == "O"}
+    personal.add(texts, {name: cells.tolist() for name, cells in dataset.columns.items()})
+    in_columns = IssueTable.from_issues(personal.issues())
+    checks = {**checked.summary, "personal_columns": personal.summary(), "not_run": []}
+    checks["counts"] = dict(sorted({**checks["counts"], **in_columns.counts()}.items()))
     counts = Counter(dataset.label.tolist())
     facts = {
         "source": config.data,
@@ -106,10 +113,10 @@ def prepare(
         "label_names": list(dataset.label_names),
         "class_counts": {name: counts[j] for j, name in enumerate(dataset.label_names)},
         "n_groups": len(set(dataset.group.tolist())),
-        "checks": {**checked.summary, "not_run": []},
+        "checks": checks,
         "notes": list(loaded.notices),
     }
-    return Prepared(dataset, IssueTable.concat(loaded.issues, checked.issues), facts)
+    return Prepared(dataset, IssueTable.concat(loaded.issues, in_columns, checked.issues), facts)
 
 
 def with_sample_checks(prepared: Prepared, rows: Dataset) -> Prepared:

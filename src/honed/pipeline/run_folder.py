@@ -11,6 +11,8 @@ from honed.errors import OutputError, RunFolderError
 
 COMPARISON = "comparison.yaml"
 """The file that makes a folder of runs a comparison."""
+WORKING = "working"
+"""The folder in that of an audit that is not through."""
 
 
 class RunFolder:
@@ -33,6 +35,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
         self.baselines = path / "baselines"
         self.labels = path / "labels.parquet"
+        self.thumbnails = path / "thumbnails.parquet"
         self.cleaning = path / "cleaning.parquet"
 
     @property
@@ -68,6 +71,7 @@ def claim(out: str | None, stem: str, parent: str = "runs") -> RunFolder:
 
     Raises OutputError if `out` holds something or cannot be written.
     """
+    command = "audit" if parent == "audits" else "fit"
     if out is not None:
         path = Path(out)
         if path.exists() and not path.is_dir():
@@ -75,8 +79,8 @@ def claim(out: str | None, stem: str, parent: str = "runs") -> RunFolder:
         if path.exists() and any(path.iterdir()):
             raise OutputError(
                 f"--out {out} is not empty; nothing was overwritten.",
-                remedy=f"Name a new folder, or continue that run with `honed fit --resume {out}`."
-                if parent == "runs"
+                remedy=f"Name a new folder, or continue what is there with `honed {command} --resume {out}`."
+                if command == "fit" or (path / WORKING).exists()
                 else "Name a new folder.",
             )
         candidates = [path]

@@ -29,6 +29,12 @@ PROBE_S, PROBE_S_PER_VALUE, PROBE_S_PER_LOGIT = 0.01, 3.5e-8, 5.2e-7
 """One fit of a logistic regression on features of the base."""
 EVIDENCE_S, EVIDENCE_S_PER_ROW, EVIDENCE_S_PER_LOGIT = 0.14, 1.4e-4, 1.1e-5
 """Scores with intervals and calibration."""
+EXAMINE_S, NEAR_S_PER_PAIR = 1.5e-4, 1e-8
+DECODE_S, DECODE_S_PER_PIXEL, FIT_S_PER_PIXEL = 1.5e-4, 1.6e-8, 1.65e-8
+"""Of an image: its thumbnail and border; its likeness to every other image; reading and decoding its file; each pixel
+of the square. Measured on PNG files of 28 x 28 and 256 x 256 pixels, squares of 84 and 224, as CPU time."""
+PCA_S, PCA_S_PER_ROW = 0.17, 1e-4
+"""One fit of principal components of thumbnails and a logistic regression."""
 REPORT_S = 0.3
 _ADAMW_CALLS, _ADAMW_BYTES = 6, 28
 """One AdamW step with clipping: calls for each tensor (measured 55 us), and bytes for each weight: reads weight,
@@ -66,16 +72,17 @@ def model_work(rehearsal: Rehearsal, workload: Workload) -> ModelWork:
     for rows, times in ((workload.stop, folds * epochs), (workload.development // folds, folds)):
         if rows:
             part = scoring_passes(workload, rows)
-            train = train + rehearsal.predict(part.typical).work * (part.n * times)
+            train = train + rehearsal.predict(part.typical).work * (part.n * times * workload.n_averaged)
             score_peak = max(score_peak, rehearsal.predict(part.largest).peak_bytes)
 
     locked = scoring_passes(workload, workload.holdout)
     # The artifact's logits and the base's features, both through the whole model.
     whole = rehearsal.frozen(locked.typical, range(n_layers))
-    gate = whole.work * (2 * locked.n)
+    gate = whole.work * ((1 + workload.n_averaged) * locked.n)
     peaks = (score_peak, rehearsal.predict(scoring.largest).peak_bytes, whole.peak_bytes)
     train_peak = rehearsal.train(passes.largest, workload.train_share).peak_bytes
-    return ModelWork(below.work * scoring.n, above.work * scoring.n, train, gate, train_peak, max(peaks))
+    trunk = below.work * (scoring.n * workload.n_views)
+    return ModelWork(trunk, above.work * scoring.n, train, gate, train_peak, max(peaks))
 
 
 def adamw(rehearsal: Rehearsal) -> Work:
@@ -89,17 +96,18 @@ def plan_stages(
     work: ModelWork, facts: Facts, machine: Machine, *, dtype: str, opens_gate: bool
 ) -> dict[str, float] | None:
     """Seconds of each stage, under the names of `timings_s` in metrics.json; None if the machine lacks the format."""
-    workload, width = facts.workload, facts.hidden_size
+    workload, width = facts.workload, facts.feature_width
     model = [machine.seconds(part, dtype) for part in (work.trunk, work.features, work.train, work.gate)]
     if any(seconds is None for seconds in model):
         return None
     trunk_s, features_s, train_s, gate_s = (float(seconds or 0.0) for seconds in model)
     characters = workload.rows * workload.characters
+    examine_s, encode_s = _images_s(workload)
     read_s = facts.base_bytes / READ_BYTES_PER_S
     stages = {
         "start": START_S,
-        "check": CHECK_S + CHECK_S_PER_CHARACTER * characters + CHECK_S_PER_ROW * workload.rows,
-        "load": LOAD_S + read_s + TOKENIZE_S_PER_CHARACTER * characters,
+        "check": CHECK_S + CHECK_S_PER_CHARACTER * characters + CHECK_S_PER_ROW * workload.rows + examine_s,
+        "load": LOAD_S + read_s + TOKENIZE_S_PER_CHARACTER * characters + encode_s,
         "trunk": trunk_s,
         "features": features_s,
         "train": train_s,
@@ -112,16 +120,28 @@ def plan_stages(
     return {**stages, "report": REPORT_S}
 
 
+def _images_s(workload: Workload) -> tuple[float, float]:
+    """Seconds for images in the checks, and to encode them."""
+    images, n = workload.images, workload.rows
+    if images is None:
+        return 0.0, 0.0
+    decode_s = DECODE_S + DECODE_S_PER_PIXEL * images.file_pixels
+    fit_s = FIT_S_PER_PIXEL * images.size**2 * images.n_views
+    return n * (EXAMINE_S + decode_s) + NEAR_S_PER_PAIR * n**2, n * (decode_s + fit_s)
+
+
 def _fit_s(workload: Workload, width: int, share: float) -> float:
     """One fit of the small baselines on `share` of the development rows."""
     rows = workload.development * share
+    probe_s = PROBE_S + (PROBE_S_PER_VALUE * width + PROBE_S_PER_LOGIT * workload.n_classes) * rows
+    if workload.images:
+        return probe_s + PCA_S + PCA_S_PER_ROW * rows
     coefficients = n_terms(workload) * coefficient_rows(workload)
     return (
         TFIDF_S_PER_CHARACTER * workload.development * workload.characters
         + TFIDF_S_PER_COEFFICIENT * coefficients
         + TFIDF_S_PER_ROW * workload.development
-        + PROBE_S
-        + (PROBE_S_PER_VALUE * width + PROBE_S_PER_LOGIT * workload.n_classes) * rows
+        + probe_s
     )
 
 

@@ -26,6 +26,7 @@ _LBFGS_VECTORS = 29
 """Vectors of coefficients in float64 that scikit-learn's logistic regression holds: SciPy's L-BFGS-B keeps 10 pairs of
 corrections and its work space, 2 m n + 5 n floats with m = 10 (Byrd et al. 1995), beside point and gradient."""
 _CHARACTERS_PER_WORD = 6.5
+_THUMBNAIL_VALUES = 768
 _ROW_BYTES = 4_000
 """Tables, ids, folds and hashes of one row."""
 
@@ -37,7 +38,8 @@ class Facts:
     depth : adapted layers.    itemsize : bytes of a weight of the base.    stacks, touches_base : of the method.
     trunk_in_ram : whether the cache of hidden states stays in memory.
     train_peak, score_peak : bytes of activations of the largest training and the largest scoring pass.
-    lasts_s : seconds of training.
+    lasts_s : seconds of training.    n_pooled : how many hidden states a head takes beside each other.
+    pixels_in_ram : whether encoded images stay in memory.
     """
 
     parameters: Parameters
@@ -51,6 +53,8 @@ class Facts:
     score_peak: float
     trunk_in_ram: bool = True
     lasts_s: float = math.inf
+    n_pooled: int = 1
+    pixels_in_ram: bool = True
 
     @property
     def slot_bytes(self) -> int:
@@ -69,6 +73,17 @@ class Facts:
         """Cached hidden states of the development rows."""
         below = len(self.parameters.layers) - self.depth
         return int(self.workload.tokens * self.hidden_size * self.itemsize) if below else 0
+
+    @property
+    def feature_width(self) -> int:
+        """Values of an example's features."""
+        return self.n_pooled * self.hidden_size
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Encoded images of the development rows; the holdout's are encoded once these are gone."""
+        images = self.workload.images
+        return self.workload.development * images.encoded_bytes if images else 0
 
     @property
     def n_live_slots(self) -> int:
@@ -137,10 +152,11 @@ def plan_memory(facts: Facts, *, is_gpu: bool) -> Memory:
     between = max(2 * facts.checkpoint_bytes if facts.lasts_s > CHECKPOINT_S else 0, baseline_bytes(facts.workload))
     host = {
         "libraries": PROCESS_BYTES,
+        "encoded images": facts.pixel_bytes if facts.pixels_in_ram else 0,
         "rows and texts": int(facts.workload.rows * (_ROW_BYTES + 6 * facts.workload.characters)),
         "kept states": facts.states_bytes,
         "trunk cache": facts.trunk_bytes if facts.trunk_in_ram else 0,
-        "features": 2 * 8 * facts.workload.rows * facts.hidden_size,
+        "features": 2 * 8 * facts.workload.rows * facts.feature_width,
     }
     if is_gpu:
         activations = int(GPU_FACTOR * max(facts.train_peak, facts.score_peak))
@@ -155,7 +171,12 @@ def plan_memory(facts: Facts, *, is_gpu: bool) -> Memory:
 
 
 def baseline_bytes(workload: Workload) -> int:
-    """TF-IDF + logistic regression: coefficients of every word and pair of words for every class, and its solver."""
+    """TF-IDF + logistic regression: coefficients of every word and pair of words for every class, and its solver.
+
+    Of images: their thumbnails, these centred, and the factors of their decomposition.
+    """
+    if workload.images:
+        return 4 * 8 * workload.development * _THUMBNAIL_VALUES
     return int(
         _LBFGS_VECTORS * 8 * n_terms(workload) * coefficient_rows(workload) + 40 * workload.rows * _pairs(workload)
     )
@@ -214,6 +235,7 @@ def plan_disk(facts: Facts, *, keeps_texts: bool) -> Disk:
     during = {
         "checkpoints": 2 * facts.checkpoint_bytes if facts.lasts_s > CHECKPOINT_S else 0,
         "trunk cache": 0 if facts.trunk_in_ram else facts.trunk_bytes,
+        "encoded images": 0 if facts.pixels_in_ram else facts.pixel_bytes,
     }
     return Disk(kept, during)
 

@@ -15,6 +15,7 @@ from honed.planning.rehearsal import Parameters, Rehearsal, Specialist
 from honed.planning.remedies import Remedy, remedies
 from honed.planning.shapes import BaseShape
 from honed.planning.workload import Workload, training_passes
+from honed.tasks.image_classification import PIXELS_FRAC
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Plan:
             },
             "rows": workload.rows,
             "tokens_per_row": float(workload.lengths.mean()),
+            "image_size": workload.images.size if workload.images else None,
+            "n_views": workload.n_views,
             "n_classes": workload.n_classes,
             "n_slots": workload.n_slots,
             "flop": self.flop,
@@ -159,6 +162,7 @@ def make_plan(request: PlanRequest, machines: Sequence[Machine]) -> Plan:
         touches_base=capabilities.touches_base,
         train_peak=work.train_peak,
         score_peak=work.score_peak,
+        n_pooled=rehearsal.n_pooled,
     )
     planned = partial(_on_machine, request, work, train_peak_at)
     results = [planned(facts, machine) for machine in machines]
@@ -176,6 +180,7 @@ def _on_machine(
     facts = replace(
         facts,
         trunk_in_ram=facts.trunk_bytes <= request.cache_frac * free,
+        pixels_in_ram=facts.pixel_bytes <= PIXELS_FRAC * free,
         lasts_s=stages["train"] if stages else facts.lasts_s,
     )
     memory = plan_memory(facts, is_gpu=machine.is_gpu)

@@ -23,6 +23,7 @@ from honed.planning.metering import NOTHING, Meter, Work
 from honed.planning.shapes import BaseShape
 from honed.planning.workload import Batch
 from honed.routing import Routing
+from honed.tasks.base import Reading, Task, get_task
 from honed.tasks.heads import LinearHead, NativeHead
 from honed.tasks.text_classification import TextClassification
 from honed.training.layers import find_layers, resolve_depth
@@ -35,7 +36,10 @@ DIRECT_DEPTH = 6
 
 @dataclass(frozen=True)
 class Specialist:
-    """What is trained: as in the configuration.    recompute : activations are computed again in the backward pass."""
+    """What is trained: as in the configuration.
+
+    recompute : activations are computed again in the backward pass.    task, reading : as in `StackSpec`.
+    """
 
     method: str
     options: MethodOptions
@@ -44,6 +48,8 @@ class Specialist:
     dtype: str
     n_classes: int
     recompute: bool = False
+    task: str = "text_classification"
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,7 @@ class Rehearsal:
     def _one_layer(self, stack: Stack, inputs: Inputs, i: int) -> tuple[Work, Work, float]:
         """Work below layer `i`, work of layer `i`, and the peak of both."""
         batch = stack._collate(inputs, np.arange(len(inputs.n_tokens)))
-        rows, tokens = batch["input_ids"].shape
+        rows, tokens = len(inputs.n_tokens), int(inputs.n_tokens.max())
         hidden = torch.empty(rows, tokens, self.base.hidden_size, dtype=self.dtype)
         below: list[Work] = []
         meter = Meter()
@@ -223,8 +229,9 @@ class Rehearsal:
         return _NoContent(self.base.hidden_size, self.dtype) if stack.cut else None
 
     def _inputs(self, batch: Batch) -> Inputs:
-        encoded = [np.zeros(batch.tokens, dtype=np.int32)] * batch.rows
-        return Inputs(encoded, np.full(batch.rows, batch.tokens, dtype=np.int64))
+        reading = self.specialist.reading
+        row = np.zeros((reading["size"],) * 2 + (3,), np.uint8) if reading else np.zeros(batch.tokens, np.int32)
+        return Inputs([row] * batch.rows, np.full(batch.rows, batch.tokens, dtype=np.int64))
 
     def _stack(self, depth: int) -> Stack:
         if depth not in self._stacks:
@@ -234,8 +241,7 @@ class Rehearsal:
     def _build(self, depth: int, n_slots: int) -> Stack:
         specialist = self.specialist
         with self._mode, _conversion_by_replacement(), _nothing_differs():
-            model, head = self._model_and_head(n_slots)
-            task = TextClassification(SimpleNamespace(pad_token_id=0), 1)
+            model, head, task = self._parts(n_slots)
             adaptation = Adaptation(
                 self.method, [specialist.options] * n_slots, depth, list(range(n_slots)), recompute=specialist.recompute
             )
@@ -243,7 +249,8 @@ class Rehearsal:
             stack.adapters.use(0)
         return stack
 
-    def _model_and_head(self, n_slots: int) -> tuple[Any, Any]:
+    def _parts(self, n_slots: int) -> tuple[Any, Any, Any]:
+        """A model, its head and its task."""
         import transformers
         from transformers.initialization import no_init_weights
 
@@ -253,18 +260,31 @@ class Rehearsal:
         with quiet(), no_init_weights():
             if specialist.head == "native":
                 config.num_labels = specialist.n_classes
-                config.get_text_config().pad_token_id = config.get_text_config().pad_token_id or 0
-                model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=self.dtype)
-                head = NativeHead(model, routing, n_slots)
+                if specialist.reading is None:
+                    config.get_text_config().pad_token_id = config.get_text_config().pad_token_id or 0
+                own_class = getattr(transformers, get_task(specialist.task).auto_class)
+                model = own_class.from_config(config, dtype=self.dtype)
+                task = self._task(model)
+                head = NativeHead(model, routing, n_slots, task.pooling("native")[0])
             else:
                 model = transformers.AutoModel.from_config(config, dtype=self.dtype)
+                task = self._task(model)
                 wide = torch.float64 if self.dtype == torch.float64 else torch.float32
-                head = LinearHead(routing, n_slots, specialist.n_classes, self.base.hidden_size, wide)
-        return model, head
+                pool, n_pooled = task.pooling(specialist.head)
+                width = n_pooled * self.base.hidden_size
+                head = LinearHead(routing, n_slots, specialist.n_classes, width, wide, pool)
+        return model, head, task
+
+    def _task(self, model: Any) -> Task:
+        reading = self.specialist.reading
+        if reading is None:  # of a text, only the number of its tokens counts
+            return TextClassification(SimpleNamespace(pad_token_id=0), 1)
+        return get_task(self.specialist.task).over(self.base.as_base(), reading, model)
 
     def _count(self) -> Parameters:
         with self._mode:
-            plain, _ = self._model_and_head(1)
+            plain, _, task = self._parts(1)
+            self.n_pooled = task.pooling(self.specialist.head)[1]
             backbone = plain.base_model
             base = sum(p.numel() for p in backbone.parameters())
             active = base - _idle(backbone, self.base.config.get_text_config())

@@ -9,8 +9,10 @@ from typing import Any
 
 from honed.base_files import read_config
 from honed.base_shape import quiet, read_shape
-from honed.bases import resolve
+from honed.bases import ResolvedBase, resolve
 from honed.errors import BaseModelError, UsageError
+from honed.tasks.image_classification import ImageClassification
+from honed.tasks.image_reading import ImageReading
 
 SHAPES: dict[str, dict[str, Any]] = {
     # A dense decoder of the Llama 3 family: between its 70 B (80 layers of 8192) and 405 B (126 layers of 16384)
@@ -66,6 +68,13 @@ class BaseShape:
     max_positions: int | None
     folder: Path | None
 
+    def as_base(self) -> ResolvedBase:
+        """The base without its weights, for a tokenizer or a task, which need none."""
+        return ResolvedBase(
+            self.name, self.folder or Path(), "folder", None, None, "", str(self.config.model_type), self.n_layers,
+            self.hidden_size, self.max_positions, 0,
+        )  # fmt: skip
+
 
 def read_base_shape(name: str, *, revision: str | None = None) -> BaseShape:
     """The shape of a base: a name in `SHAPES`, a folder or JSON file with a configuration, or whatever `resolve` finds.
@@ -92,6 +101,20 @@ def read_base_shape(name: str, *, revision: str | None = None) -> BaseShape:
     with quiet():
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     return BaseShape(name, config, shape.n_layers, shape.hidden_size, shape.max_positions, folder)
+
+
+def image_tokens(base: BaseShape, reading: ImageReading) -> int:
+    """Tokens into which the base turns an image, found on a model without content.
+
+    Raises BaseModelError if it cannot read such images.
+    """
+    import transformers
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers.initialization import no_init_weights
+
+    with FakeTensorMode(), quiet(), no_init_weights():
+        model = transformers.AutoModel.from_config(base.config)
+        return ImageClassification.over(base.as_base(), reading.to_json(), model).length
 
 
 def check_reach(base: BaseShape, max_tokens: int) -> None:

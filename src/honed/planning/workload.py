@@ -19,11 +19,31 @@ Lengths = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Images:
+    """What the rows are if they are images.
+
+    size : of the square that the model reads, in pixels.    file_pixels : of an image file, on average.
+    n_views : encodings of each image.    n_averaged : of how many of them a prediction is the mean.
+    """
+
+    size: int
+    file_pixels: float
+    n_views: int = 1
+    n_averaged: int = 1
+
+    @property
+    def encoded_bytes(self) -> int:
+        """The views of one image, as they are kept: 8-bit colours."""
+        return 3 * self.size**2 * self.n_views
+
+
+@dataclass(frozen=True)
 class Workload:
     """The rows of a run and how they are used.
 
-    rows : labelled rows.    lengths : tokens of some of them, as the model reads them.    characters : of a text.
-    batch_rows : of one fold (`--batch-size`).    The rest as in the configuration.
+    rows : labelled rows.    lengths : tokens of some of them, as the model reads them.    characters : of a text, 0 of
+    an image.    batch_rows : of one fold (`--batch-size`).    images : None for texts.    The rest as in the
+    configuration.
     """
 
     rows: int
@@ -35,6 +55,7 @@ class Workload:
     stop_frac: float
     epochs: int
     batch_rows: int
+    images: Images | None = None
 
     def __post_init__(self) -> None:
         if self.rows < 4 or self.n_classes < 2:
@@ -70,8 +91,18 @@ class Workload:
 
     @property
     def tokens(self) -> float:
-        """Tokens of all development rows."""
-        return float(self.development * self.lengths.mean())
+        """Tokens of all development rows, in every view."""
+        return float(self.development * self.lengths.mean()) * self.n_views
+
+    @property
+    def n_views(self) -> int:
+        """Encodings of a row: those of a text are one."""
+        return self.images.n_views if self.images else 1
+
+    @property
+    def n_averaged(self) -> int:
+        """Passes of a row that one prediction takes."""
+        return self.images.n_averaged if self.images else 1
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from honed.tasks.heads import Pooling
 
 _THREADS = 4
-_MEMORY_FRAC = 0.25
+PIXELS_FRAC = 0.25
+"""Of the free memory; pixels that take more lie in a file."""
 _MOST_SPECIAL_TOKENS = 16
 
 
@@ -182,7 +183,7 @@ def _token_count(base: ResolvedBase, model: Any, size: int) -> int:
 
 def _store(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """An array for pixels in RAM, or in a temporary file if it would take more than a quarter of the free memory."""
-    if np.prod(shape, dtype=np.int64) <= _MEMORY_FRAC * psutil.virtual_memory().available:
+    if np.prod(shape, dtype=np.int64) <= PIXELS_FRAC * psutil.virtual_memory().available:
         return np.empty(shape, dtype=np.uint8)
     with tempfile.TemporaryFile(prefix="honed-pixels-") as file:  # the mapping keeps it until the array goes
         return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

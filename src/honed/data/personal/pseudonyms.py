@@ -6,17 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from honed.data.personal.columns import kind_of_column
+from honed.data.personal.columns import is_filled, kind_of_cells
 from honed.data.personal.find import find_personal_batch
 from honed.data.personal.folding import fold
 from honed.data.personal.hit import KINDS, Finder, Hit
 
 PSEUDONYM = re.compile(rf"<(?:{'|'.join(kind.mark for kind in KINDS.values())})_\d+>")
-# Cells of a `patient_name` column that name nobody
-_SAYS_NOTHING = re.compile(
-    r"|[-?.\\/]+|n\.?/?a\.?|nan|none|null|nil|unknown|anonymous|missing|not known|k\.a\.|unbekannt|<[A-Z_]+_\d+>",
-    re.IGNORECASE,
-)
 _NOT_A_FIGURE = re.compile(r"[^0-9a-z+]")
 
 
@@ -33,6 +28,7 @@ class Pseudonyms:
         self._finder = finder
         self._known: dict[tuple[str, str], str] = {}
         self._count: Counter[str] = Counter()
+        self._kind: dict[str | None, str | None] = {None: None}  # of each column that was seen
         self.n_replaced: Counter[str] = Counter()
         """How many places of each kind were replaced."""
 
@@ -52,18 +48,17 @@ class Pseudonyms:
     def replace(self, cells: Sequence[str], columns: Sequence[str | None]) -> list[str]:
         """The cells with every hit replaced; a cell of a column such as `patient_name` is replaced as a whole.
 
-        columns : name of each cell's column, None where it has none.
+        columns : name of each cell's column, None where it has none. What a column just called `name` holds is
+            decided by the first cells of it that come.
 
         Promises: a cell without a hit comes back unchanged; nothing is found in what comes back, since what a
         replacement uncovers is sought again.
         """
         result = list(cells)
-        kinds = {name: kind_of_column(name) for name in set(columns) if name is not None}
-        whole = {
-            i: kind
-            for i, cell in enumerate(result)
-            if (kind := kinds.get(columns[i] or "")) and not _SAYS_NOTHING.fullmatch(cell.strip())
-        }
+        for name in sorted({name for name in columns if name is not None} - self._kind.keys()):
+            own = [cell for cell, column in zip(cells, columns, strict=True) if column == name]
+            self._kind[name] = kind_of_cells(name, own, self._finder)
+        whole = {i: kind for i, cell in enumerate(result) if (kind := self._kind[columns[i]]) and is_filled(cell)}
         pending = [i for i in range(len(result)) if i not in whole]
         found = {i: [Hit(kind, 0, len(result[i]), 1.0)] for i, kind in whole.items()}
         while pending or found:
