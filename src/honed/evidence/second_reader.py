@@ -28,8 +28,9 @@ def against_reader(specialist: Predictions, reader: Ints, group: Groups, *, leve
     specialist : decisions.    reader : (m,) the class that the reader chose; `NO_LABEL` where there is none: such a row
     is counted, and in no figure.
 
-    Keys: n, n_without_reader; specialist and reader: {n_errors, accuracy, kappa, and with two classes, of which 1 is
-    ill, sensitivity, specificity}, kappa being the agreement with the label, per fold, then averaged; error_ratio (specialist / reader) and error_difference (specialist - reader), paired.
+    Keys: n, n_without_reader; specialist and reader: {n_errors, accuracy, kappa; with two classes, of which 1 is ill,
+    sensitivity and specificity too}, where kappa is the agreement with the label, per fold, then averaged; and, paired,
+    error_ratio (specialist / reader) and error_difference (specialist - reader).
 
     Raises EvidenceError if no row has a reader's label, or all that have are of one group.
     """
@@ -39,9 +40,7 @@ def against_reader(specialist: Predictions, reader: Ints, group: Groups, *, leve
     assert specialist.logits is not None
     own, group = specialist.take(read), group[read]
     other = decisions(own, own.label, reader[read], specialist.logits.shape[1])
-    difference = paired_difference(
-        other, own, group, "accuracy", level=level
-    )  # what one is righter the other errs more
+    difference = paired_difference(other, own, group, "accuracy", level=level)  # more right is fewer errors
     return {
         "n": len(read),
         "n_without_reader": len(reader) - len(read),

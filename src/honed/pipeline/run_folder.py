@@ -33,6 +33,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
         self.baselines = path / "baselines"
         self.labels = path / "labels.parquet"
+        self.reader = path / "reader.parquet"
         self.cleaning = path / "cleaning.parquet"
 
     @property
