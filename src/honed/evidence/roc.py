@@ -38,8 +38,10 @@ def roc_curve(scored: Predictions, score: Floats, group: npt.NDArray[np.str_], *
         ones = np.ones(len(rows))
         middle += _sensitivity(is_ill[ordered], ones, last)
         n_groups = int(index.max()) + 1
-        times = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_DRAWS)[:, index[ordered]]
-        drawn = np.stack([_sensitivity(is_ill[ordered], weight.astype(np.float64), last) for weight in times])
+        drawn = np.empty((N_DRAWS, len(GRID)))
+        for i in range(N_DRAWS):
+            times = np.bincount(generator.integers(n_groups, size=n_groups), minlength=n_groups)
+            drawn[i] = _sensitivity(is_ill[ordered], times[index[ordered]].astype(np.float64), last)
         variance += np.nanvar(drawn, axis=0)
         n_folds += 1
     middle, variance = middle / n_folds, variance / n_folds**2

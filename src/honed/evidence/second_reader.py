@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from honed.errors import EvidenceError
 from honed.evidence.comparison import paired_difference
 from honed.evidence.decisions import Groups, decisions, share
-from honed.evidence.estimate import figure_json
+from honed.evidence.estimate import Estimate, figure_json
 from honed.evidence.intervals import estimate
 from honed.evidence.metrics import KAPPA, Ints
 from honed.evidence.ratio import ratio_interval
@@ -75,6 +76,17 @@ def _standing(table: Predictions, group: Groups, level: float) -> dict[str, Any]
     return {
         "n_errors": int((table.logits.argmax(axis=1) != table.label).sum()),
         "accuracy": estimate(table, group, "accuracy", level=level).to_json(),
-        "kappa": figure_json(lambda: estimate(table, group, KAPPA, level=level)),
+        "kappa": figure_json(lambda: _kappa(table, group, level)),
         **{name: figure_json(lambda k=k: class_estimate(table, group, "recall", k, level=level)) for name, k in rates},
     }
+
+
+def _kappa(table: Predictions, group: Groups, level: float) -> Estimate:
+    found = estimate(table, group, KAPPA, level=level)
+    if found.value < 1:
+        return found
+    # Where nobody disagrees there is no spread, but the accuracy has an interval, and kappa is
+    # (accuracy - chance) / (1 - chance).
+    chance = float(((np.bincount(table.label) / len(table)) ** 2).sum())
+    low = (estimate(table, group, "accuracy", level=level).low - chance) / (1 - chance)
+    return replace(found, low=max(low, -1.0), interval="wilson-kappa")
