@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from honed.evidence import report_plots as plots
-from honed.evidence.report_format import NOT_RUN, Metric, bare_reason, count, decimal, figure, finite, percent
+from honed.evidence.report_format import (
+    NOT_RUN,
+    Figure,
+    Metric,
+    bare_reason,
+    count,
+    decimal,
+    difference_text,
+    figure,
+    finite,
+    percent,
+)
 from honed.evidence.report_scores import LOCKED, cell, section
 from honed.evidence.run_facts import Json, RunFacts
 
@@ -24,6 +35,7 @@ READER_SCORES = (
     Metric("specificity", "Specificity", True, False, ""),
     Metric("kappa", "Kappa with the label", False, False, ""),
 )
+_ERROR = Metric("error", "Error rate", True, True, "")
 _SMALLEST_CROWD, _MOST = 1000, 10**7
 
 
@@ -34,7 +46,7 @@ def clinical_view(facts: RunFacts) -> Json | None:
         return None
     best = next((part for part in found.values() if "sensitivity" in part), {})
     threshold = finite(facts.adapter.get("threshold"))
-    levels = {finite(figure(best.get(metric.key)).level) for metric in SCORES} - {None}
+    levels = [level for metric in SCORES if (level := figure(best.get(metric.key)).level) is not None]
     return {
         "positive": [str(name) for name in facts.adapter.get("positive") or []],
         "threshold": "" if threshold is None else decimal(threshold),
@@ -65,8 +77,8 @@ def clinical_view(facts: RunFacts) -> Json | None:
 
 
 def natural_frequencies(clinical: Json) -> str:
-    """What to expect among so many people that at least ten are ill; "" without figures. Gigerenzer 2011."""
-    sensitivity, specificity = (finite(section(clinical, key).get("value")) for key in ("sensitivity", "specificity"))
+    """What to expect among so many people that at least ten are ill; "" without figures. Gigerenzer et al. 2007."""
+    sensitivity, specificity = (figure(clinical.get(key)).value for key in ("sensitivity", "specificity"))
     prevalence = finite(section(clinical, "prevalence").get("value"))
     if sensitivity is None or specificity is None or prevalence is None:
         return ""
@@ -79,20 +91,32 @@ def natural_frequencies(clinical: Json) -> str:
     told = f"Of {count(crowd)} people of whom {count(ill)} are ill, it finds {count(found)} and misses"
     told += f" {count(ill - found)}, and it alarms {count(false)} of the {count(crowd - ill)} healthy. "
     told += f"So {count(found)} of {count(alarms)} alarms are right" if alarms else "So nobody is alarmed"
+    ppv = figure(clinical.get("ppv"))
+    if alarms and ppv.low is not None and ppv.high is not None and ppv.level is not None:
+        told += (
+            f" (it may be {percent(ppv.low, 0)} to {percent(ppv.high, 0)} of them: {percent(ppv.level, 0)} interval)"
+        )
     return told + (f"; of {count(calm)} called healthy, {count(ill - found)} are ill." if calm else ".")
 
 
-def ratio_words(ratio: Json) -> str:
-    """The error ratio as a sentence, with its interval or the reason why it has none."""
+def ratio_words(ratio: Json, difference: Figure) -> str:
+    """The error ratio in words, with its interval or the reason why it has none, and the difference of the errors."""
     value, low, high = (finite(ratio.get(key)) for key in ("value", "low", "high"))
     level = percent(finite(ratio.get("level")) or 0.95, 0)
     if value is None or low is None or high is None:
         least = f" At least {decimal(low)} with the {level} interval." if low else ""
-        return str(ratio.get("note") or "The error ratio was not computed.") + least
+        return str(ratio.get("note") or "The error ratio was not computed.") + least + _points(difference)
     clear = "fewer errors than the reader" if high < 1 else "more errors than the reader" if low > 1 else ""
     told = f"Errors of the specialist for each one of the reader: {decimal(value)} "
     told += f"({level} interval {decimal(low)} to {decimal(high)}); "
-    return told + (f"it makes {clear}." if clear else "no clear difference.")
+    return told + (f"it makes {clear}." if clear else "no clear difference.") + _points(difference)
+
+
+def _points(difference: Figure) -> str:
+    if difference.value is None or difference.low is None or difference.high is None:
+        return ""
+    value, low, high = (difference_text(_ERROR, v) for v in (difference.value, difference.low, difference.high))
+    return f" Its error rate lies {value} points from the reader's ({low} to {high})."
 
 
 def clinical_lines(facts: RunFacts) -> list[str]:
@@ -173,7 +197,7 @@ def _readers(where: str, reader: Json) -> list[Json]:
                 "n": part.get("n"),
                 "n_without": part.get("n_without_reader"),
                 "rows": rows,
-                "ratio": ratio_words(section(part, "error_ratio")),
+                "ratio": ratio_words(section(part, "error_ratio"), figure(part.get("error_difference"))),
             }
         )
     return views

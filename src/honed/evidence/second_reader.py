@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _standing(table: Predictions, group: Groups, level: float) -> dict[str, Any]
         "n_errors": int((table.logits.argmax(axis=1) != table.label).sum()),
         "accuracy": estimate(table, group, "accuracy", level=level).to_json(),
         "kappa": figure_json(lambda: _kappa(table, group, level)),
-        **{name: figure_json(lambda k=k: class_estimate(table, group, "recall", k, level=level)) for name, k in rates},
+        **{name: figure_json(partial(class_estimate, table, group, "recall", k, level=level)) for name, k in rates},
     }
 
 
