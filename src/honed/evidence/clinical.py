@@ -60,11 +60,16 @@ class Point:
 
 
 def positive_classes(text: str, label_names: Sequence[str]) -> tuple[int, ...]:
-    """The classes that `--positive` names, one or several with commas between them.
+    """The classes that `--positive` names, one or several with commas between them, each whole or by its first word
+    where no other class begins so: 2 is the grade '2 moderate'.
 
     Raises UsageError for a class that the data do not have, or if all of them count as ill.
     """
-    names = [text.strip()] if text.strip() in label_names else [name.strip() for name in text.split(",")]
+    said = [text.strip()] if text.strip() in label_names else [name.strip() for name in text.split(",")]
+    names = []
+    for name in said:
+        begins = [label for label in label_names if label.split(maxsplit=1)[0] == name]
+        names.append(begins[0] if name not in label_names and len(begins) == 1 else name)
     for name in names:
         if name not in label_names:
             near = difflib.get_close_matches(name, label_names, n=1, cutoff=0.5)

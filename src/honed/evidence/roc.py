@@ -42,7 +42,8 @@ def roc_curve(scored: Predictions, score: Floats, group: npt.NDArray[np.str_], *
         for i in range(N_DRAWS):
             times = np.bincount(generator.integers(n_groups, size=n_groups), minlength=n_groups)
             drawn[i] = _sensitivity(is_ill[ordered], times[index[ordered]].astype(np.float64), last)
-        variance += np.nanvar(drawn, axis=0)
+        drawn = drawn[~np.isnan(drawn[:, 0])]  # a draw may have left out all who are ill
+        variance += drawn.var(axis=0) if len(drawn) else 0.0
         n_folds += 1
     middle, variance = middle / n_folds, variance / n_folds**2
     n_ill = len(np.unique(group[scored.label == 1]))
