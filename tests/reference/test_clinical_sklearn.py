@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
+from sklearn.metrics import cohen_kappa_score, confusion_matrix, roc_auc_score, roc_curve
 
 from evidence_tables import draw, singles, table
 from honed.evidence.clinical import Point, Reading, read_holdout, read_out_of_fold
@@ -100,7 +100,7 @@ def test_the_interval_of_the_error_ratio_covers(n: int, errors: tuple[float, flo
 
 
 def patients(rng: np.random.Generator, n: int, apart: float, group_size: int) -> tuple[Predictions, np.ndarray]:
-    """Three in ten are ill; their score lies `apart` standard deviations higher. All rows of a group are of one kind."""
+    """Three in ten are ill; their score lies `apart` standard deviations higher. A group is of one kind."""
     group = np.arange(n) // group_size
     is_ill = (rng.random(n) < 0.3)[group]
     shared = 0.4 if group_size > 1 else 0.0
@@ -146,9 +146,5 @@ def test_the_holdout_at_a_point_is_scikit_learns_confusion() -> None:
     rows, group = draw(150, 3, 1.0, group_size=3)
     found = read_holdout(rows, group, Reading((2,)), Point(0.3, 0.5), 1.7)
     called = softmax(rows.logits / 1.7)[:, 2] >= 0.3
-    from sklearn.metrics import confusion_matrix
-
-    counts = confusion_matrix(rows.label == 2, called).ravel().tolist()
-    assert [
-        found["counts"][k] for k in ("true_negative", "false_positive", "false_negative", "true_positive")
-    ] == counts
+    names = ("true_negative", "false_positive", "false_negative", "true_positive")
+    assert [found["counts"][name] for name in names] == confusion_matrix(rows.label == 2, called).ravel().tolist()

@@ -110,11 +110,11 @@ def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> Reso
         )
     template = parse_template(roles.template, names) if roles.template else None
     optional = not require_label
-    label = _named(names, roles.label, "--label", optional=optional) or (
-        None
-        if roles.label
-        else _obvious(names, OBVIOUS_LABEL, {roles.text, roles.image, roles.group, roles.id, roles.reader})
-    )
+    named = {roles.text, roles.image, roles.group, roles.id}
+    label = _named(names, roles.label, "--label", optional=optional)
+    if not roles.label:  # a reader's column may be called like a label; if it is the only one, that is told below
+        free = _obvious(names, OBVIOUS_LABEL, named | {roles.reader})
+        label = free or _obvious(names, OBVIOUS_LABEL, named)
     identifier = _named(names, roles.id, "--id") or (
         _obvious(names, OBVIOUS_ID, {roles.text, roles.image, label, roles.group, roles.reader})
         if roles.id is None
