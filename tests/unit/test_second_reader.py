@@ -97,6 +97,8 @@ def test_the_column_is_read_and_kept_from_the_checks() -> None:
     dataset = load(COLUMNS, reader="second").dataset
     assert dataset.reader.tolist() == [0, 0, 1, UNLABELLED, 0]
     assert "second" not in dataset.traits and dataset.take([3, 0]).reader.tolist() == [UNLABELLED, 0]
+    blind = load_dataset(pa.table({"text": ["a"], "second": ["?"]}), Roles(reader="second"), require_label=False)
+    assert blind.dataset.reader is None  # rows to predict are compared with nobody
     plain = load(COLUMNS).dataset
     assert plain.reader is None and "second" in plain.traits
     assert plain.fingerprint == dataset.fingerprint  # the holdout's ledger knows that these are the same rows

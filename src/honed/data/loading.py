@@ -111,7 +111,7 @@ def load_dataset(
         columns={name: np.array(column, dtype=np.str_)[keep] for name, column in cells.columns.items()},
         # objects: one long cell would widen every cell of an array of fixed-width strings
         traits={name: np.array(column, dtype=np.object_)[keep] for name, column in cells.traits.items()},
-        reader=_reader(cells, keep, index, found.roles),
+        reader=_reader(cells, keep, index, found.roles) if require_label else None,
     )
     if require_label and found.roles.image:
         dataset.traits.update(image_traits(dataset.inputs))

@@ -18,7 +18,7 @@ from honed.evidence.intervals import estimate
 from honed.evidence.jackknife import cells, probabilities
 from honed.evidence.metrics import Floats, Ints, softmax
 from honed.evidence.ratio import predictive_value
-from honed.evidence.roc import roc_curve
+from honed.evidence.roc import falling_cuts, roc_curve
 from honed.evidence.second_reader import NO_LABEL, against_reader
 from honed.oof import Predictions
 
@@ -103,16 +103,14 @@ def choose_threshold(is_ill: Mask, p: Floats, sensitivity: float | None = None) 
     if is_ill.all() or not is_ill.any():
         kind = "ill" if not is_ill.any() else "healthy"
         raise EvidenceError(f"No operating point can be chosen on {len(is_ill)} rows of which none is {kind}.")
-    order = np.argsort(-p, kind="stable")
-    falling = p[order]
-    last = np.flatnonzero(np.r_[falling[1:] != falling[:-1], True])
+    order, last = falling_cuts(p)
     found = np.cumsum(is_ill[order])[last] / is_ill.sum()
     spared = 1 - np.cumsum(~is_ill[order])[last] / (~is_ill).sum()
     if sensitivity is None:
         best = np.flatnonzero(found + spared >= (found + spared).max() - ALMOST)[-1]
     else:
         best = np.flatnonzero(found >= sensitivity - ALMOST)[0]
-    above, below = falling[last[best]], np.r_[falling, 0.0][last[best] + 1]
+    above, below = np.r_[p[order], 0.0][[last[best], last[best] + 1]]
     middle = (above + below) / 2
     return float(middle if middle > below else above)
 
@@ -163,7 +161,7 @@ def read_holdout(
 
 def _figures(
     table: Predictions, called: Mask, group: Groups, reading: Reading, point: Point, reader: Ints | None
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """table : calibrated logits.    called : (m,) who is called ill."""
     level = reading.level
     is_ill = np.isin(table.label, reading.positive)

@@ -33,7 +33,7 @@ def roc_curve(scored: Predictions, score: Floats, group: npt.NDArray[np.str_], *
         is_ill = scored.label[rows] == 1
         if is_ill.all() or not is_ill.any():
             continue
-        ordered, last = _cuts(score[rows])
+        ordered, last = falling_cuts(score[rows])
         index = np.unique(group[rows], return_inverse=True)[1].ravel()
         ones = np.ones(len(rows))
         middle += _sensitivity(is_ill[ordered], ones, last)
@@ -59,8 +59,8 @@ def roc_curve(scored: Predictions, score: Floats, group: npt.NDArray[np.str_], *
     }
 
 
-def _cuts(score: Floats) -> tuple[Ints, Ints]:
-    """Rows by falling score, and the position of the last row of each score."""
+def falling_cuts(score: Floats) -> tuple[Ints, Ints]:
+    """Positions of the rows by falling score, and where in that order each score has its last row: where to cut."""
     order = np.argsort(-score, kind="stable")
     falling = score[order]
     return order, np.flatnonzero(np.r_[falling[1:] != falling[:-1], True])
