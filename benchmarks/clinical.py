@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -140,7 +141,12 @@ def main() -> None:
     print("| rows | on its own rows | cross-fitted | in truth |\n|---|---|---|---|")
     for row in points:
         print(f"| {row['rows']} | {row['own_rows']:.3f} | {row['cross_fitted']:.3f} | {row['truth']:.3f} |")
-    result = {"level": LEVEL, "settings": covered, "operating_point": points, "machine": platform.platform()}
+    result = {
+        "level": LEVEL,
+        "settings": covered,
+        "operating_point": points,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

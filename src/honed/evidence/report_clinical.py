@@ -136,7 +136,8 @@ def clinical_lines(facts: RunFacts) -> list[str]:
     lines.append(view["frequencies"])
     for reader in view["readers"]:
         if reader["where"] == view["where"]:
-            lines.append(f"Against {view['reader']}, {reader['title'].lower()}: {reader['ratio'] or reader['not_run']}")
+            which = f", {reader['title'].lower()}" if reader["title"] else ""
+            lines.append(f"Against {view['reader']}{which}: {reader['ratio'] or reader['not_run']}")
     return [line for line in lines if line]
 
 
