@@ -81,23 +81,18 @@ def plain_config(specialist: Specialist, base: ResolvedBase) -> Any:
 
 
 def write_specialist(folder: Path, info: ArtifactInfo) -> None:
-    """Temperature, operating point, length, and where the specialist came from. The label names stand in config.json
-    alone.
-    """
-    point = {} if info.threshold is None else {"positive": info.positive, "threshold": info.threshold}
-    facts = (
-        ({"reading": info.reading} if info.reading else {})
-        | point
-        | {
-            "task": info.task,
-            "max_tokens": info.max_tokens,
-            "temperature": info.temperature,
-            "head": info.head,
-            "method": info.method,
-            "base": info.base_hub_id or info.base,
-            "base_revision": info.base_revision,
-            "base_sha256": info.base_sha256,
-            "dataset_fingerprint": info.dataset_fingerprint,
-        }
-    )
+    """Temperature, point, length, and where the specialist came from. The label names stand in config.json alone."""
+    facts = ({"reading": info.reading} if info.reading else {}) | {
+        "task": info.task,
+        "max_tokens": info.max_tokens,
+        "temperature": info.temperature,
+        "head": info.head,
+        "method": info.method,
+        "base": info.base_hub_id or info.base,
+        "base_revision": info.base_revision,
+        "base_sha256": info.base_sha256,
+        "dataset_fingerprint": info.dataset_fingerprint,
+    }
+    if info.threshold is not None:
+        facts |= {"positive": info.positive, "threshold": info.threshold}
     write_json(folder / SPECIALIST, facts)
