@@ -82,7 +82,7 @@ def plain_config(specialist: Specialist, base: ResolvedBase) -> Any:
 
 def write_specialist(folder: Path, info: ArtifactInfo) -> None:
     """Temperature, point, length, and where the specialist came from. The label names stand in config.json alone."""
-    facts = ({"reading": info.reading} if info.reading else {}) | {
+    facts: dict[str, Any] = ({"reading": info.reading} if info.reading else {}) | {
         "task": info.task,
         "max_tokens": info.max_tokens,
         "temperature": info.temperature,
