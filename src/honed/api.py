@@ -69,6 +69,10 @@ class Settings(TypedDict, total=False):
     seed: int
     metric: str
     require: Sequence[str]
+    positive: str | Sequence[str]
+    sensitivity: float | None
+    prevalence: float | None
+    reader: str | None
     level: float
     gate: bool
     keep_texts: bool

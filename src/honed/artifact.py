@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+_TUPLES = ("label_names", "head_modules", "positive")  # lists in JSON
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ArtifactInfo:
     tokenizer_sha256 : of the tokenizer's vocabulary and rules, "" without one.    temperature : divides the logits.
     reading : all that decides how an image becomes tensors; empty for texts, whose length is `max_tokens`.
     ordinal : whether the classes are grades in their order.
+    positive, threshold : who has at least this probability of these classes together is called ill; None: nobody asked.
     n_layers, depth : adapted are the top `depth` of `n_layers`.    head_modules : names of a native head's modules.
     """
 
@@ -55,6 +57,8 @@ class ArtifactInfo:
     head_modules: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
     ordinal: bool = False
+    positive: tuple[str, ...] = ()
+    threshold: float | None = None
     format: int = FORMAT
 
 
@@ -138,7 +142,7 @@ def load_artifact(folder: Path) -> Artifact:
                 f"{folder / 'honed.json'} has format {fields.get('format')!r}; this honed reads {FORMAT}.",
                 remedy="Use the honed version that wrote it.",
             )
-        info = ArtifactInfo(**fields | {name: tuple(fields.get(name, ())) for name in ("label_names", "head_modules")})
+        info = ArtifactInfo(**fields | {name: tuple(fields.get(name, ())) for name in _TUPLES})
         tensors = load_file(folder / "adapter_model.safetensors")
         head = {} if info.head_modules else load_file(folder / "head.safetensors")
         peft = folder / "adapter_config.json"

@@ -111,6 +111,14 @@ images); native: the model class's own head"""
     """on which the specialist must beat the small baselines"""
     require: tuple[str, ...] = ()
     """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8'; repeat for more"""
+    positive: str = ""
+    """the classes that count as ill, with commas between them: sensitivity, specificity, predictive values, ROC"""
+    sensitivity: float | None = Field(None, gt=0, lt=1)
+    """the operating point has at least this sensitivity out of fold (default: the highest sensitivity + specificity)"""
+    prevalence: float | None = Field(None, gt=0, lt=1)
+    """share of the ill where the specialist will be used, for PPV and NPV (default: that of the development rows)"""
+    reader: str | None = None
+    """column with a second reader's labels, to compare errors with; nothing learns from it"""
     level: float = Field(0.95, ge=0.5, lt=1)
     """confidence level of every interval"""
     gate: bool = True
@@ -132,6 +140,13 @@ images); native: the model class's own head"""
     @classmethod
     def _off_of_yaml(cls, value: Any) -> Any:
         return "off" if value is False else value  # what YAML makes of a bare off
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _classes_of_yaml(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return ",".join(map(str, value))
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("layers", "depth", "image_size", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ def show_outcome(run: RunFolder, *, as_json: bool, is_demo: bool = False) -> int
 
     Raises RunFolderError if the run folder is damaged.
     """
+    from honed.evidence.report_clinical import clinical_lines
     from honed.evidence.report_scores import verdict_view
     from honed.evidence.run_facts import read_run
 
@@ -47,6 +48,8 @@ def show_outcome(run: RunFolder, *, as_json: bool, is_demo: bool = False) -> int
     console.print(_scores(facts))
     for note in facts.dataset.get("notes") or []:
         console.print(f"Note: {printable(note)}", markup=False, style="dim")
+    for line in clinical_lines(facts):
+        console.print(printable(line), markup=False, soft_wrap=True)
     if line := _labels_line(run, facts):
         console.print(line, markup=False, soft_wrap=True)
     console.print()

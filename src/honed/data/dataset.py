@@ -60,6 +60,8 @@ class Dataset:
     traits : what is known of the rows besides their input, by name, for the checks alone: the cells of every other
         column as (n,) objects of type str ("" where one is missing), or measured numbers, (n,) or (n, d) floats (NaN
         where one is missing). No part of the fingerprint.
+    reader : (n,) int64, the class that a second reader chose, `UNLABELLED` where none did; None if there is no such
+        column. Nothing learns from it; no part of the fingerprint.
     """
 
     example_id: npt.NDArray[np.str_]
@@ -70,6 +72,7 @@ class Dataset:
     row: npt.NDArray[np.int64]
     columns: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
     traits: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    reader: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -113,6 +116,7 @@ class Dataset:
             row=self.row[idx],
             columns={name: cells[idx] for name, cells in self.columns.items()},
             traits={name: values[idx] for name, values in self.traits.items()},
+            reader=None if self.reader is None else self.reader[idx],
         )
 
 

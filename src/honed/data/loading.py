@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from honed.data.cells import column_text
 from honed.data.dataset import UNLABELLED, Dataset, content_ids, content_of
@@ -61,6 +62,7 @@ class Cells:
     columns: dict[str, list[str]]
     traits: dict[str, list[str]]
     unread: tuple[str, ...]
+    reader: list[str]
 
 
 def load_dataset(
@@ -109,6 +111,7 @@ def load_dataset(
         columns={name: np.array(column, dtype=np.str_)[keep] for name, column in cells.columns.items()},
         # objects: one long cell would widen every cell of an array of fixed-width strings
         traits={name: np.array(column, dtype=np.object_)[keep] for name, column in cells.traits.items()},
+        reader=_reader(cells, keep, index, found.roles) if require_label else None,
     )
     if require_label and found.roles.image:
         dataset.traits.update(image_traits(dataset.inputs))
@@ -153,7 +156,7 @@ def read_cells(table: pa.Table, found: ResolvedRoles, *, with_traits: bool = Fal
     traits: dict[str, list[str]] = {}
     unread = []
     for name in table.column_names if with_traits else ():
-        if name in (roles.text, roles.label) or name in columns:
+        if name in (roles.text, roles.label, roles.reader) or name in columns:
             continue
         try:
             traits[name] = [cell or "" for cell in column_text(table, name, "--text")]
@@ -168,7 +171,27 @@ def read_cells(table: pa.Table, found: ResolvedRoles, *, with_traits: bool = Fal
         columns=columns,
         traits=traits,
         unread=tuple(unread),
+        reader=stripped(roles.reader, "--reader"),
     )
+
+
+def _reader(cells: Cells, keep: Sequence[int], index: Mapping[str, int], roles: Roles) -> npt.NDArray[np.int64] | None:
+    """The second reader's classes. Raises DataError for one that the label column does not have."""
+    if roles.reader is None:
+        return None
+    said = [cells.reader[i] for i in keep]
+    unknown = Counter(name for name in said if name and name not in index)
+    if unknown:
+        name, n_rows = unknown.most_common(1)[0]
+        near = difflib.get_close_matches(name, index, n=1, cutoff=0.5)
+        row = next(i for i in keep if cells.reader[i] == name)
+        raise DataError(
+            f"Column {roles.reader!r} of the second reader holds {len(unknown)} labels that {roles.label!r} does not"
+            f" have: {', '.join(map(repr, list(unknown)[:5]))} ({name!r} in {n_rows} rows, first in row {row + 1}).",
+            cause=f"The classes are {', '.join(list(index)[:10])}; a cell may be empty where nobody read.",
+            remedy=(f"Did you mean {near[0]!r}? " if near else "") + "Write both columns in the same words.",
+        )
+    return np.array([index.get(name, UNLABELLED) for name in said], dtype=np.int64)
 
 
 def _example_ids(cells: Cells, roles: Roles) -> list[str]:

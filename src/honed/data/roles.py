@@ -66,7 +66,8 @@ class Roles:
     """The columns that play a part.
 
     None asks for the obvious column; "" (for `group` and `id`) says that there is none. `text`, `template` and `image`
-    (file names) exclude each other. In a resolved `Roles`, None means that no column plays the part.
+    (file names) exclude each other. `reader`, a second reader's labels, is never guessed. In a resolved `Roles`, None
+    means that no column plays the part.
     """
 
     text: str | None = None
@@ -75,6 +76,7 @@ class Roles:
     id: str | None = None
     template: str | None = None
     image: str | None = None
+    reader: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,22 +110,27 @@ def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> Reso
         )
     template = parse_template(roles.template, names) if roles.template else None
     optional = not require_label
-    label = _named(names, roles.label, "--label", optional=optional) or (
-        None if roles.label else _obvious(names, OBVIOUS_LABEL, {roles.text, roles.image, roles.group, roles.id})
-    )
+    named = {roles.text, roles.image, roles.group, roles.id}
+    label = _named(names, roles.label, "--label", optional=optional)
+    if not roles.label:  # a reader's column may be called like a label; if it is the only one, that is told below
+        free = _obvious(names, OBVIOUS_LABEL, named | {roles.reader})
+        label = free or _obvious(names, OBVIOUS_LABEL, named)
     identifier = _named(names, roles.id, "--id") or (
-        _obvious(names, OBVIOUS_ID, {roles.text, roles.image, label, roles.group}) if roles.id is None else None
+        _obvious(names, OBVIOUS_ID, {roles.text, roles.image, label, roles.group, roles.reader})
+        if roles.id is None
+        else None
     )
     group = _named(names, roles.group, "--group", optional=optional)
+    reader = _named(names, roles.reader, "--reader", optional=optional)
     text, image = None, _named(names, roles.image, "--image")
     if template is None and image is None:
-        taken = {label, identifier, group}
+        taken = {label, identifier, group, reader}
         text = _named(names, roles.text, "--text")
         image = None if text else _find_image(table, taken, notices)
         if image is None:
             text = text or _find_text(table, taken, notices)
     if roles.group is None:
-        taken = {text, image, label, identifier, *(template.columns if template else ())}
+        taken = {text, image, label, identifier, reader, *(template.columns if template else ())}
         group = _obvious(names, OBVIOUS_GROUP, taken)
         if group is None and (group := _obvious(names, PROBABLE_GROUP, taken)):
             notices.append(
@@ -147,8 +154,28 @@ def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> Reso
             f"--template {roles.template!r} holds the label column {label!r}, so the model would read the answer.",
             remedy="Leave it out of the template, or name another column with --label.",
         )
-    resolved = Roles(text=text, label=label, group=group, id=identifier, template=roles.template, image=image)
+    resolved = Roles(text, label, group, identifier, roles.template, image, reader)
+    _check_reader(resolved, template)
     return ResolvedRoles(resolved, template, tuple(notices))
+
+
+def _check_reader(roles: Roles, template: Template | None) -> None:
+    """Raises UsageError if the second reader's column plays another part too."""
+    if roles.reader is None:
+        return
+    parts = {"label": roles.label, "group": roles.group, "id": roles.id, "text": roles.text, "image": roles.image}
+    other = next((part for part, name in parts.items() if name == roles.reader), None)
+    if template is not None and roles.reader in template.columns:
+        other = "template"
+    if other is not None:
+        is_read = other in ("text", "image", "template")
+        raise UsageError(
+            f"--reader {roles.reader} is the column of --{other} too.",
+            cause="The model would read what the other reader said, and then be compared with it."
+            if is_read
+            else "A second reader's labels must be a column of their own.",
+            remedy=f"Name another column with --{other} or with --reader.",
+        )
 
 
 def _named(names: list[str], name: str | None, flag: str, *, optional: bool = False) -> str | None:

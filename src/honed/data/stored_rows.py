@@ -147,7 +147,7 @@ def stream_texts(stream: TableStream, roles: Roles) -> Iterator[list[str]]:
 def _columns(found: ResolvedRoles) -> list[str]:
     roles = found.roles
     text = found.template.columns if found.template else (roles.text,)
-    return list(dict.fromkeys(name for name in (*text, roles.label, roles.group, roles.id) if name))
+    return list(dict.fromkeys(name for name in (*text, roles.label, roles.group, roles.id, roles.reader) if name))
 
 
 class _Reading:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from honed.evidence.report_clinical import clinical_view
 from honed.evidence.report_data import about_view, settings
 from honed.evidence.report_fit import calibration_view
 from honed.evidence.report_format import visible
@@ -65,6 +66,7 @@ def render_card(facts: RunFacts) -> str:
             about=about_view(facts),
             flagged=flagged_words(facts),
             scores=scores_view(facts),
+            clinical=clinical_view(facts),
             calibration=calibration_view(facts),
             training=settings(facts.config, _TRAINING),
         )

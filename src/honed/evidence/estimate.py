@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from honed.errors import EvidenceError
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,11 @@ class Difference:
         if self.exact_p_value is not None:
             row["exact_p_value"] = self.exact_p_value
         return row
+
+
+def figure_json(compute: Callable[[], Estimate | Difference]) -> dict[str, Any]:
+    """The figure as plain types, or {value: None, not_run: why} where the rows leave it undefined."""
+    try:
+        return compute().to_json()
+    except EvidenceError as error:
+        return {"value": None, "not_run": f"not run, because {error}"}

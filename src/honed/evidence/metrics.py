@@ -269,6 +269,19 @@ def _kappa_leave_out(label: Ints, probs: Floats, group: Ints, n_groups: int) -> 
     return _kappa_of(rows.sum(axis=1)[:, None] - own)
 
 
+def _agreement(hit: Floats, given: Floats, predicted: Floats) -> Floats:
+    """Cohen's kappa from the counts of c classes. (..., c) -> (..., 1)."""
+    n = given.sum(-1)
+    by_chance = (given * predicted).sum(-1) / np.maximum(n, 1)
+    return _ratio(hit.sum(-1) - by_chance, n - by_chance)[..., None]
+
+
+KAPPA = Metric(
+    "kappa", _class_mean(_agreement), _class_mean_leave_out(_agreement), False, True, False,
+    "agreement of the prediction with the label beyond chance (Cohen 1960)", -1.0, 1.0,
+)  # fmt: skip
+"""Of decisions by one reader or another; the run's own score has `quadratic_kappa` for grades."""
+
 # fmt: off
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from honed.evidence.report_classes import classes_view, confusion_view
+from honed.evidence.report_clinical import clinical_view
 from honed.evidence.report_data import about_view, issues_view, mistakes_view, run_view
 from honed.evidence.report_fit import calibration_view, curves_view
 from honed.evidence.report_format import count, visible
@@ -61,6 +62,7 @@ def render_report(facts: RunFacts) -> str:
             about=about_view(facts),
             scores=scores_view(facts),
             differences=differences_view(facts),
+            clinical=clinical_view(facts),
             classes=classes_view(facts),
             confusion=confusion_view(facts),
             calibration=calibration_view(facts),

@@ -186,6 +186,47 @@ def reliability(title: str, bins: Sequence[Bin]) -> Markup:
     return _svg(WIDTH, top + size + 84, f"{title}, {total} rows. {told}.", parts)
 
 
+def roc(
+    title: str,
+    false_positive_rate: Sequence[float],
+    curve: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    point: tuple[float, float] | None,
+) -> Markup:
+    """The ROC curve in its band. curve : sensitivity, its low and its high end; point : the operating point."""
+    left, top, size = 44.0, 10.0, 280.0
+
+    def x(value: float) -> float:
+        return left + size * value
+
+    def y(value: float) -> float:
+        return top + size * (1 - value)
+
+    def along(values: Sequence[float], rates: Sequence[float]) -> str:
+        return " ".join(f"{_n(x(rate))},{_n(y(value))}" for rate, value in zip(rates, values, strict=True))
+
+    sensitivity, low, high = curve
+    rates = list(false_positive_rate)
+    parts: list[str] = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(_line(x(tick), top, x(tick), top + size, "grid"))
+        parts.append(_line(left, y(tick), left + size, y(tick), "grid"))
+        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "tick", "end"))
+        parts.append(_text(x(tick), top + size + 16, f"{100 * tick:.0f}", "tick", "middle"))
+    parts.append(_line(x(0), y(0), x(1), y(1), "diagonal"))
+    parts.append(f'<polygon points="{along(high, rates)} {along(low[::-1], rates[::-1])}" class="band own"/>')
+    parts.append(f'<polyline points="{along([0.0, *sensitivity], [0.0, *rates])}" class="curve own"/>')
+    told = f"ROC curve, {title}"
+    if point is not None:
+        parts.append(f'<circle cx="{_n(x(point[0]))}" cy="{_n(y(point[1]))}" r="4.5" class="mark own"/>')
+        told += f"; operating point: {percent(point[1])} of the ill found, {percent(point[0])} of the healthy alarmed"
+    parts.append(_text(x(0.5), top + size + 34, "false alarms, % of the healthy", "tick", "middle"))
+    parts.append(
+        f'<text x="12" y="{_n(y(0.5))}" class="tick" text-anchor="middle" '
+        f'transform="rotate(-90 12 {_n(y(0.5))})">found, % of the ill</text>'
+    )
+    return _svg(WIDTH, top + size + 42, told + ".", parts)
+
+
 def learning_curve(curve: Curve, highest: float) -> Markup:
     """Training loss (dashed) and stop-part loss (solid) by epoch; the ring is the epoch that was kept."""
     left, top, width, height = 34.0, 10.0, 180.0, 104.0

@@ -81,8 +81,8 @@ def plain_config(specialist: Specialist, base: ResolvedBase) -> Any:
 
 
 def write_specialist(folder: Path, info: ArtifactInfo) -> None:
-    """Temperature, length, and where the specialist came from. The label names stand in config.json alone."""
-    facts = ({"reading": info.reading} if info.reading else {}) | {
+    """Temperature, point, length, and where the specialist came from. The label names stand in config.json alone."""
+    facts: dict[str, Any] = ({"reading": info.reading} if info.reading else {}) | {
         "task": info.task,
         "max_tokens": info.max_tokens,
         "temperature": info.temperature,
@@ -93,4 +93,6 @@ def write_specialist(folder: Path, info: ArtifactInfo) -> None:
         "base_sha256": info.base_sha256,
         "dataset_fingerprint": info.dataset_fingerprint,
     }
+    if info.threshold is not None:
+        facts |= {"positive": info.positive, "threshold": info.threshold}
     write_json(folder / SPECIALIST, facts)

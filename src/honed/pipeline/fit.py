@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from honed.pipeline.assembly import artifact_info, check_fits
 from honed.pipeline.bench import TuningContext
 from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import check_cleaning, teach, write_provenance
+from honed.pipeline.clinical import check_reading, out_of_fold_reading, reading_of, write_reader
 from honed.pipeline.features import base_features
 from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
@@ -66,6 +68,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     named = None if config.base == "auto" else resolve(config.base, revision=config.revision)
     check_cleaning(config)
     check_grades(config)
+    check_reading(config)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load(config)
@@ -83,6 +86,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
+        reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
     run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
     # The run must be found again from another working directory.
@@ -183,6 +187,11 @@ def _train_and_judge(
             calibration = calibrate(oof.predictions, group, level=config.level)
             scoring = Scoring(dataset.label_names, config.level, config.ordinal)
             metrics = out_of_fold_json(oof.predictions, baselines, calibration, group, scoring)
+            reading, point = reading_of(config, dataset.label_names), None
+            if reading:
+                write_reader(run.reader, part)
+                point, clinical = out_of_fold_reading(reading, oof.predictions, group, calibration, part)
+                metrics["out_of_fold"]["clinical"] = clinical
         if config.clean != "off":
             with emitter.stage("labels", "Judging labels by the out-of-fold table"):
                 metrics["labels"] = judge_labels(run.labels, part, oof.predictions, baselines, features)
@@ -196,6 +205,9 @@ def _train_and_judge(
             tuned.config, base, stack, dataset.label_names,
             temperature=calibration.temperature, dataset_fingerprint=dataset.fingerprint,
         )  # fmt: skip
+        if reading and point:
+            positive = tuple(dataset.label_names[j] for j in reading.positive)
+            info = replace(info, positive=positive, threshold=point.threshold)
         _save(run, info, stack, trained)
         facts = _facts(tuned, trunk_bytes)
         write_json(

@@ -16,6 +16,7 @@ from honed.evidence.ledger import record_opening
 from honed.evidence.metrics import row_log_loss, softmax
 from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
+from honed.pipeline.clinical import holdout_reading, not_run_of, reading_of, write_reader
 from honed.pipeline.features import base_features
 from honed.pipeline.prepare import prepare
 from honed.pipeline.run_folder import RunFolder
@@ -58,14 +59,18 @@ def open_gate(
     features = _all_features(specialist, dataset, plan, development_features, emitter)
     baselines = score_baselines(dataset, plan, features, on_holdout=True)
     group = groups_of(holdout, plan)
-    terms = GateTerms(requirements, config.metric, config.level, openings, tuple(baselines.not_run.values()))
-    verdict = judge(holdout, baselines.tables, group, dataset.label_names, terms)
     scoring = Scoring(dataset.label_names, config.level, config.ordinal)
-    metrics = add_holdout(
-        run.read_json(run.metrics),
-        scores_json(holdout, group, scoring),
-        baselines_json(holdout, baselines, group, scoring),
-    )
+    known, scores = run.read_json(run.metrics), scores_json(holdout, group, scoring)
+    not_run = tuple(baselines.not_run.values())
+    if reading := reading_of(config, dataset.label_names):
+        write_reader(run.reader, dataset)
+        prevalence = known["out_of_fold"].get("clinical", {}).get("prevalence", {}).get("value")
+        info = specialist.artifact.info
+        scores["clinical"] = holdout_reading(reading, info, holdout, group, prevalence, dataset)
+        not_run += not_run_of(scores["clinical"])
+    terms = GateTerms(requirements, config.metric, config.level, openings, not_run)
+    verdict = judge(holdout, baselines.tables, group, dataset.label_names, terms)
+    metrics = add_holdout(known, scores, baselines_json(holdout, baselines, group, scoring))
     write_json(run.metrics, metrics)
     write_json(run.verdict, verdict.to_json())
     return verdict

@@ -17,6 +17,7 @@ from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.errors import RunFolderError
 from honed.events import Emitter
+from honed.evidence.clinical import positive_probability
 from honed.evidence.metrics import median_grade
 from honed.pipeline.output_file import csv_bytes, write_output
 from honed.serving.engine import load_specialist
@@ -31,12 +32,16 @@ class Answers:
 
     example_id : (n,).    probs : (n, c), calibrated, in the order of `label_names`.
     ordinal : the classes are grades in their order; then there is a column `grade`, the median one.
+    positive, threshold : the classes that count as ill, and the probability from which on a row is called so; then
+    there is a column `positive`.
     """
 
     example_id: tuple[str, ...]
     probs: npt.NDArray[np.float64]
     label_names: tuple[str, ...]
     ordinal: bool = False
+    positive: tuple[str, ...] = ()
+    threshold: float | None = None
 
     @property
     def prediction(self) -> list[str | None]:
@@ -50,11 +55,18 @@ class Answers:
         unread = np.isnan(self.probs[:, 0])
         return self._names(np.where(unread, -1, median_grade(np.nan_to_num(self.probs))))
 
+    @property
+    def called_ill(self) -> list[int | None]:
+        """1 or 0 by the operating point; None as for `prediction`."""
+        assert self.threshold is not None
+        p = positive_probability(self.probs, [self.label_names.index(name) for name in self.positive])
+        return [None if np.isnan(value) else int(value >= self.threshold) for value in p.tolist()]
+
     def _names(self, classes: npt.NDArray[np.int64]) -> list[str | None]:
         return [None if j < 0 else self.label_names[j] for j in classes.tolist()]
 
     def table(self) -> pa.Table:
-        """Columns example_id, prediction, grade (of grades), prob_0 .. prob_{c-1}."""
+        """Columns example_id, prediction, grade (of grades), positive (by an operating point), prob_0 .. prob_{c-1}."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {
@@ -63,6 +75,8 @@ class Answers:
         }
         if self.ordinal:
             columns["grade"] = pa.array(self.grade, pa.string())
+        if self.threshold is not None:
+            columns["positive"] = pa.array(self.called_ill, pa.int8())
         columns |= {f"prob_{j}": self.probs[:, j] for j in range(len(self.label_names))}
         return pa.table(columns)
 
@@ -143,4 +157,5 @@ def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", 
     with emitter.stage("predict", f"Predicting {len(read)} rows"):
         probs[read] = specialist.probabilities([dataset.inputs[i] for i in read], emitter)
     ids = tuple(dataset.example_id.tolist())
-    return Answers(ids, probs, specialist.label_names, specialist.artifact.info.ordinal)
+    info = specialist.artifact.info
+    return Answers(ids, probs, info.label_names, info.ordinal, info.positive, info.threshold)

@@ -42,7 +42,9 @@ class Prepared:
 
 def roles_of(config: Config) -> Roles:
     """The columns that the configuration names."""
-    return Roles(config.text, config.label, config.group, config.id, config.template, config.image)
+    return Roles(
+        config.text, config.label, config.group, config.id, config.template, config.image, config.reader or None
+    )
 
 
 def read_source(source: str) -> pa.Table:

@@ -36,6 +36,7 @@ class RunFolder:
         self.baselines = path / "baselines"
         self.labels = path / "labels.parquet"
         self.thumbnails = path / "thumbnails.parquet"
+        self.reader = path / "reader.parquet"
         self.cleaning = path / "cleaning.parquet"
 
     @property
