@@ -36,7 +36,7 @@ from honed.serving.engine import load_specialist
 
 DEFAULT_METHODS = ("full", "lora", "bottleneck", "prefix")
 OWN_FIELDS = frozenset((
-    "method", "method_options", "head", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
+    "method", "method_options", "head", "layers", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
     "average_views", "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay",
     "warmup_frac", "clip_norm", "balance", "trials", "n_trials", "parameters", "gradient_checkpointing",
     "precision", "clean",

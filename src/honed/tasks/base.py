@@ -49,6 +49,9 @@ class Task(Protocol):
         """
         ...
 
+    standardises: ClassVar[bool]
+    """Whether a linear head reads features scaled to mean 0 and variance 1, as the frozen base gives them."""
+
     @property
     def n_views(self) -> int:
         """Encodings that `encode` gives of each example, one after another; 1 unless examples are augmented."""

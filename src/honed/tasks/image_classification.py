@@ -43,6 +43,7 @@ class ImageClassification:
     default_head: ClassVar[str] = "both"
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "both", "native")
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
+    standardises: ClassVar[bool] = True
     tokenizer = None
 
     def __init__(self, reading: ImageReading, length: int, n_special: int) -> None:

@@ -27,6 +27,7 @@ class TextClassification:
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "native")
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     n_views = n_averaged = 1
+    standardises: ClassVar[bool] = False
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer
