@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from honed.errors import BaseModelError
+from honed.errors import BaseModelError, UsageError
 
 # Position ids of these architectures begin after the padding id, so the table has pad_token_id + 1 unused rows.
 _OFFSET_POSITIONS = frozenset(("camembert", "ibert", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl"))
@@ -62,6 +63,30 @@ def read_shape(model_type: str, path: Path) -> Shape:
         hidden_size=hidden_size,
         max_positions=None if reach is None else int(reach),
     )
+
+
+def used_layers(layers: int | Literal["auto", "all"], n_layers: int, name: str) -> int:
+    """How many of the base's layers `--layers` leaves.
+
+    Raises UsageError if it has fewer.
+    """
+    assert layers != "auto", "settle the configuration first"
+    if layers == "all":
+        return n_layers
+    if layers > n_layers:
+        raise UsageError(
+            f"--layers {layers} is more than base {name!r} has.", remedy=f"Use all, or a number from 1 to {n_layers}."
+        )
+    return layers
+
+
+def cut_off(config: Any, n_layers: int) -> None:
+    """Let a configuration of transformers describe only the lowest `n_layers` layers."""
+    inner = config.get_text_config()
+    if inner.num_hidden_layers != n_layers:
+        inner.num_hidden_layers = n_layers
+        if getattr(inner, "layer_types", None):
+            inner.layer_types = inner.layer_types[:n_layers]
 
 
 @contextmanager

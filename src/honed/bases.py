@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
-from honed.base_shape import quiet, read_shape
+from honed.base_shape import cut_off, quiet, read_shape, used_layers
 from honed.base_sources import NotHere, from_hub, from_hub_cache
 from honed.errors import BaseModelError, UsageError
 
@@ -250,20 +250,14 @@ def _examine(
     )
 
 
-def shortened(base: ResolvedBase, layers: int | Literal["all"]) -> ResolvedBase:
+def shortened(base: ResolvedBase, layers: int | Literal["auto", "all"]) -> ResolvedBase:
     """The base cut off after its lowest `layers` layers: what is above them is neither loaded nor run.
 
     The hash stays that of the whole base.
 
     Raises UsageError if it has fewer.
     """
-    if layers == "all":
-        return base
-    if layers > base.n_layers:
-        raise UsageError(
-            f"--layers {layers} is more than base {base.name!r} has.", remedy=f"Use all, or 1 to {base.n_layers}."
-        )
-    return replace(base, n_layers=layers)
+    return replace(base, n_layers=used_layers(layers, base.n_layers, base.name))
 
 
 def load_backbone(base: ResolvedBase, *, dtype: str = "float32") -> torch.nn.Module:
@@ -372,11 +366,7 @@ def _config_of(base: ResolvedBase, options: dict[str, Any]) -> Any:
     config = transformers.AutoConfig.from_pretrained(
         base.path, local_files_only=True, trust_remote_code=False, **options
     )
-    inner = config.get_text_config()
-    if inner.num_hidden_layers != base.n_layers:
-        inner.num_hidden_layers = base.n_layers
-        if getattr(inner, "layer_types", None):
-            inner.layer_types = inner.layer_types[: base.n_layers]
+    cut_off(config, base.n_layers)
     return config
 
 

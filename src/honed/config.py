@@ -51,9 +51,9 @@ class Config(BaseModel):
     head: Literal["auto", "mean", "cls", "both", "native"] = "auto"
     """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
 images); native: the model class's own head"""
-    layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """layers of the base that are used, from the bottom: all, or a number. Small images and other fields than the base
-    was made for are often read better from its middle layers, and faster"""
+    layers: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
+    """how many of the base's layers are used, from the bottom; the rest is cut off: all, a number, or auto: all for \
+texts, half for images"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)

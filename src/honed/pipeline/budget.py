@@ -5,7 +5,7 @@ from __future__ import annotations
 from honed.config import Config
 from honed.methods.base import get_method
 from honed.planning.budget import choose, parse_parameters
-from honed.planning.shapes import read_base_shape
+from honed.planning.shapes import read_base_shape, shortened
 
 
 def within_budget(config: Config, place: str = "") -> tuple[Config, str]:
@@ -20,7 +20,7 @@ def within_budget(config: Config, place: str = "") -> tuple[Config, str]:
         return config, ""
     is_named = "method" in config.model_fields_set
     choice = choose(
-        read_base_shape(place or config.base, revision=config.revision),
+        shortened(read_base_shape(place or config.base, revision=config.revision), config.layers),
         parse_parameters(config.parameters),
         method=config.method if is_named else None,
         options=config.method_options,

@@ -170,7 +170,7 @@ def _fit(run: RunFolder, config: Config, emitter: Emitter, name: str) -> None:
         fit_elsewhere({"resume": str(run.path)}, emitter, name)
     else:
         own = config.model_copy(update={"out": str(run.path), "gate": False})
-        fit_elsewhere({"config": own.model_dump(mode="json")}, emitter, name)
+        fit_elsewhere({"config": own.model_dump(mode="json", exclude_unset=True)}, emitter, name)
 
 
 def _entries(runs: Mapping[str, RunFolder], device: str) -> tuple[list[Entry], Groups]:

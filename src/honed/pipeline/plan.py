@@ -15,11 +15,11 @@ from honed.errors import BaseModelError
 from honed.methods.base import get_method
 from honed.pipeline.budget import within_budget
 from honed.pipeline.prepare import load
-from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_task
+from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_layers, with_task
 from honed.planning.machines import THIS, Machine, named_machine, this_machine
 from honed.planning.plan import Plan, PlanRequest, make_plan
 from honed.planning.rehearsal import Specialist
-from honed.planning.shapes import BaseShape, check_reach, image_tokens, read_base_shape
+from honed.planning.shapes import BaseShape, check_reach, image_tokens, read_base_shape, shortened
 from honed.planning.workload import Images, Lengths, Workload
 from honed.tasks.base import check_head, get_task
 from honed.tasks.image_classification import check_image_size, patch_size
@@ -54,8 +54,10 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
         config = settled(config, loaded)
     else:
         config = with_task(config, "text_classification" if config.task == "auto" else config.task)
+    whole = read_base_shape(config.base, revision=config.revision)
+    config = with_layers(config, whole.n_layers)
     config, chosen = within_budget(config)
-    base = read_base_shape(config.base, revision=config.revision)
+    base = shortened(whole, config.layers)
     check_head(get_task(config.task), config.head)
     reading = None
     if config.task == "image_classification":

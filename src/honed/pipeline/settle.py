@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ def settle(config: Config, loaded: LoadedData, named: ResolvedBase | None = None
     """
     config = settled(config, loaded)
     base = named or resolve(config.base, revision=config.revision)
+    config = with_layers(config, base.n_layers)
     if config.task == "image_classification" and config.image_size == "auto":
         config = config.model_copy(update={"image_size": auto_image_size(loaded, patch_of(base))})
     return config, base
@@ -69,12 +71,21 @@ def grades_note(label_names: Sequence[str]) -> str:
 def with_task(config: Config, task: str) -> Config:
     """The configuration for that task, with its own base and head where none was named."""
     own = get_task(task)
-    update = {"task": task}
+    update: dict[str, Any] = {"task": task}
     if config.base == "auto":
         update["base"] = own.default_base
     if config.head == "auto":
         update["head"] = own.default_head
+    update |= {name: value for name, value in own.defaults.items() if name not in config.model_fields_set}
     return config.model_copy(update=update)
+
+
+def with_layers(config: Config, n_layers: int) -> Config:
+    """The configuration with a number for `--layers auto`, where it differs from all. n_layers : of the base."""
+    if config.layers != "auto":
+        return config
+    frac = get_task(config.task).layers_frac
+    return config.model_copy(update={"layers": "all" if frac == 1 else max(1, round(frac * n_layers))})
 
 
 def patch_of(base: ResolvedBase) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from honed.base_files import read_config
-from honed.base_shape import quiet, read_shape
+from honed.base_shape import cut_off, quiet, read_shape, used_layers
 from honed.bases import ResolvedBase, resolve
 from honed.errors import BaseModelError, UsageError
 from honed.tasks.image_classification import ImageClassification
@@ -115,6 +116,17 @@ def image_tokens(base: BaseShape, reading: ImageReading) -> int:
     with FakeTensorMode(), quiet(), no_init_weights():
         model = transformers.AutoModel.from_config(base.config)
         return ImageClassification.over(base.as_base(), reading.to_json(), model).length
+
+
+def shortened(base: BaseShape, layers: int | Literal["auto", "all"]) -> BaseShape:
+    """The base cut off after its lowest `layers` layers; see `honed.bases.shortened`.
+
+    Raises UsageError if it has fewer.
+    """
+    n_layers = used_layers(layers, base.n_layers, base.name)
+    config = copy.deepcopy(base.config)
+    cut_off(config, n_layers)
+    return replace(base, config=config, n_layers=n_layers)
 
 
 def check_reach(base: BaseShape, max_tokens: int) -> None:

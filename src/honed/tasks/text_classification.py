@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -27,6 +27,8 @@ class TextClassification:
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "native")
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     n_views = n_averaged = 1
+    layers_frac: ClassVar[float] = 1.0
+    defaults: ClassVar[Mapping[str, Any]] = {}
     standardises: ClassVar[bool] = False
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:

@@ -46,7 +46,7 @@ class StackSpec:
     recompute: bool = False
     task: str = "text_classification"
     reading: Reading | None = None
-    layers: int | Literal["all"] = "all"
+    layers: int | Literal["auto", "all"] = "all"
 
 
 def build_stack(
