@@ -84,6 +84,28 @@ def _linear_probe(train: Any, label: Ints, test: Any, seed: int) -> tuple[Ints, 
     return _logistic(scaler.transform(train), label, scaler.transform(test), _Settings(PROBE_C, None, seed))
 
 
+def linear_probe_weights(features: Floats, label: Ints, n_classes: int, *, seed: int = 0) -> tuple[Floats, Floats]:
+    """The linear probe as one affine map of unscaled features: logits = features @ weight.T + bias.
+
+    features : (n, d).    label : (n,).    -> weight (n_classes, d), bias (n_classes,).
+    Of two classes each gets half of the one logit, so that either can be explained. A class without rows is never
+    predicted.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features)
+    model = LogisticRegression(C=PROBE_C, max_iter=MAX_ITER, tol=1e-3, random_state=seed)
+    model.fit(scaler.transform(features), label)
+    slope, start = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        slope, start = np.concatenate([-slope, slope]) / 2, np.concatenate([-start, start]) / 2
+    scaled = slope / scaler.scale_
+    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, -1e4)
+    weight[model.classes_], bias[model.classes_] = scaled, start - scaled @ scaler.mean_
+    return weight, bias
+
+
 def _pixels_logreg(train: Any, label: Ints, test: Any, seed: int) -> tuple[Ints, Floats]:
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
