@@ -34,6 +34,7 @@ class RunFolder:
         self.baselines = path / "baselines"
         self.labels = path / "labels.parquet"
         self.cleaning = path / "cleaning.parquet"
+        self.attention = path / "attention"
 
     @property
     def beside(self) -> Path:

@@ -52,8 +52,7 @@ def integrated_gradients(subject: Subject, batch: Batch, target: torch.Tensor) -
         return subject.logits({"input_ids": ids, "attention_mask": mask})
 
     method = attr.LayerIntegratedGradients(logits, subject.stack.model.get_input_embeddings())
-    found = method.attribute(
+    words: torch.Tensor = method.attribute(
         batch["input_ids"], blank["input_ids"], additional_forward_args=(batch["attention_mask"],), **settings
     )
-    result = found.sum(dim=-1).detach()
-    return result
+    return words.sum(dim=-1).detach()

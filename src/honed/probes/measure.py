@@ -61,9 +61,7 @@ class Maps:
     prefix: Floats
 
 
-def measure_maps(
-    subject: Subject, encoded: Encoded, emitter: Emitter, told: str, target: Ints | None = None
-) -> Maps:
+def measure_maps(subject: Subject, encoded: Encoded, emitter: Emitter, told: str, target: Ints | None = None) -> Maps:
     """All maps of all rows. told : what progress events say.    target : (n,) the class to explain.
 
     Raises BaseModelError if the attention cannot be watched, UsageError if one row alone does not fit the memory.
@@ -146,7 +144,7 @@ def _rows_at_once(subject: Subject, width: int) -> int:
             cause="Attention of every head of every layer is kept at once, with its gradient.",
             remedy="Close other programs, or train with a smaller --image-size or --max-tokens.",
         )
-    return max(1, _CHUNK_BYTES // row)
+    return max(1, _CHUNK_BYTES // int(row))
 
 
 def _blank(n: int, width: int, part: Explained) -> Maps:

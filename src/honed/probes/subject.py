@@ -18,10 +18,14 @@ Batch = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear head on the pooled features of the frozen base. weight : (c, d).    bias : (c,)."""
+    """A linear head on the pooled features of the frozen base. weight : (c, d).    bias : (c,).
+
+    n_rows : on how many it was fitted.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
+    n_rows: int = 0
 
 
 @dataclass(frozen=True)
