@@ -62,9 +62,9 @@ def chest_regions(mask: Mask, values: ChestValues, grey: npt.NDArray[np.uint8] |
 
     - lung fields: both lungs as drawn, without pieces below 2 % of their area.
     - lung borders: all within 0.03 W of the lungs' contour, inside and outside.
-    - costophrenic angles: a disc of radius 0.12 W around the lower lateral tip of each lung, which is its pixel farthest
-      down and outwards (both counted alike). The disc reaches beyond the lung: an angle that fluid fills is no longer
-      drawn as lung.
+    - costophrenic angles: a disc of radius 0.12 W around the lower lateral tip of each lung, which is its pixel
+      farthest down and outwards (both counted alike). The disc reaches beyond the lung: an angle that fluid fills is no
+      longer drawn as lung.
     - heart contour: all within 0.03 W of the heart's contour.
     - mediastinum: what lies between the lungs in each row that both meet, down to the higher of their medial corners
       (the pixel farthest down and inwards), below which the space between them is the abdomen. It holds most of the
