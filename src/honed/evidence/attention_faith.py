@@ -66,7 +66,9 @@ class Faithfulness:
     @property
     def is_proven(self) -> bool:
         """Whether random weights change it, and both orders are better than random ones, beyond chance."""
-        return self._is_changed and all(_standing(figure) > 0 for figure in (self.deletion, self.insertion))
+        return self._is_changed and all(
+            figure is not None and figure.standing > 0 for figure in (self.deletion, self.insertion)
+        )
 
     @property
     def _is_changed(self) -> bool:
@@ -77,7 +79,7 @@ class Faithfulness:
     def sentence(self) -> str:
         """The verdict in plain words, with its figures."""
         orders = " ".join(
-            _order_sentence(what, figure)
+            _order_sentence(what, figure.difference, figure.standing)
             for what, figure in (("Taking away", self.deletion), ("Putting back", self.insertion))
             if figure is not None and figure.difference is not None
         )
@@ -172,21 +174,12 @@ def _check(curves: Curves, n_rows: int) -> None:
         raise EvidenceError(f"The shares of the curves must rise from 0 to 1; they are {curves.frac.tolist()}.")
 
 
-def _standing(figure: Paired | None) -> int:
-    """1 if the map's order is better than a random one beyond chance, -1 if worse, else 0."""
-    if figure is None or figure.difference is None:
-        return 0
-    return 1 if figure.difference.low > 0 else -1 if figure.difference.high < 0 else 0
-
-
-def _order_sentence(what: str, figure: Paired) -> str:
-    assert figure.difference is not None
+def _order_sentence(what: str, own: Estimate, standing: int) -> str:
     word = {
         1: "changes the prediction sooner than a random order",
         0: "cannot be told from a random order",
         -1: "changes the prediction later than a random order: the map points away from what matters",
-    }[_standing(figure)]
-    own = figure.difference
+    }[standing]
     figures = f"area {_points(own.value)} [{_points(own.low)}, {_points(own.high)}] points"
     return f"{what} first what it marks most {word} ({figures})."
 

@@ -41,14 +41,27 @@ class Paired:
     n_groups: int
     not_run: str = ""
 
+    @property
+    def figures(self) -> tuple[Estimate, Estimate, Estimate] | None:
+        """(base, specialist, difference), or None if they could not be computed."""
+        if self.base is None or self.specialist is None or self.difference is None:
+            return None
+        return self.base, self.specialist, self.difference
+
+    @property
+    def standing(self) -> int:
+        """1 if the whole interval of the difference lies above 0, -1 if below, else 0."""
+        own = self.difference
+        return 0 if own is None else 1 if own.low > 0 else -1 if own.high < 0 else 0
+
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
-        if self.base is None or self.specialist is None or self.difference is None:
-            return {"n": self.n, "n_groups": self.n_groups, "not_run": self.not_run}
-        return {
-            "base": self.base.to_json(), "specialist": self.specialist.to_json(),
-            "difference": self.difference.to_json(), "p_value": self.p_value, "n": self.n, "n_groups": self.n_groups,
-        }  # fmt: skip
+        count = {"n": self.n, "n_groups": self.n_groups}
+        if self.figures is None:
+            return count | {"not_run": self.not_run}
+        names = ("base", "specialist", "difference")
+        own = {name: figure.to_json() for name, figure in zip(names, self.figures, strict=True)}
+        return own | {"p_value": self.p_value} | count
 
 
 @dataclass(frozen=True)
