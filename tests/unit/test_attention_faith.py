@@ -34,7 +34,8 @@ def test_a_map_that_finds_what_matters_and_dies_with_the_weights_is_proven() -> 
     assert own.is_proven and not own.is_withheld
     assert own.deletion is not None and own.deletion.difference is not None and own.deletion.difference.low > 0.15
     assert own.insertion is not None and own.insertion.difference is not None and own.insertion.difference.low > 0.15
-    assert own.sentence.startswith("The map (rollout) passes both checks. With random weights the map becomes another")
+    assert own.sentence.startswith("The map (rollout) passes both checks")
+    assert "With random weights the map becomes another one (rank correlation 0.0" in own.sentence
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -158,14 +158,15 @@ def outside_body(grey: npt.NDArray[np.uint8], lungs: Bools) -> Bools:
     side = max(1, round(_SIDE_FRAC * labels.shape[1]))
     edge = np.concatenate([labels[0], labels[-1], labels[:, :side].ravel(), labels[:, -side:].ravel()])
     dark = np.isin(labels, np.setdiff1d(edge, 0))
-    return np.asarray(ndimage.binary_fill_holes(dark)) & ~near & ~_enclosed(dark, lungs)
+    filled: Bools = np.asarray(ndimage.binary_fill_holes(dark))
+    return np.asarray(filled & ~near & ~_holding(filled & ~dark, lungs))
 
 
-def _enclosed(dark: Bools, lungs: Bools) -> Bools:
-    """The part of the dark area's holes in which lungs lie: a body with dark all around it is no hole."""
+def _holding(holes: Bools, lungs: Bools) -> Bools:
+    """The holes in which lungs lie: a body with dark all around it is no hole."""
     from scipy import ndimage
 
-    labels, _ = ndimage.label(np.asarray(ndimage.binary_fill_holes(dark)) & ~dark)
+    labels, _ = ndimage.label(holes)
     return np.isin(labels, np.setdiff1d(labels[lungs], 0))
 
 

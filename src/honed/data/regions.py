@@ -37,7 +37,7 @@ def read_mask(path: Path, image_size: tuple[int, int] | None = None) -> Mask:
 
     Raises DataError, with the path and a remedy, for a file that is missing, damaged, hostile, coloured, animated or
     DICOM, for more than 32 different values (a photograph, or a mask that was smoothed or saved as JPEG), and for
-    another size than the image's.
+    another size than the image's. To be called in one thread, as `strict_pillow`.
     """
     try:
         data = read_bytes(path)

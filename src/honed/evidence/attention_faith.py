@@ -76,21 +76,24 @@ class Faithfulness:
         return self.survival is not None and max(-self.survival.low, self.survival.high) < MAX_SURVIVAL
 
     @property
+    def verdict(self) -> str:
+        """What may be done with the map, in one sentence."""
+        if self.is_withheld:
+            return f"The map ({self.method}) is withheld: a map that survives random weights explains nothing."
+        if self.is_proven:
+            return f"The map ({self.method}) passes both checks: random weights and deletion / insertion."
+        return f"The map ({self.method}) is shown, but it is not proven: do not read reasons from it alone."
+
+    @property
     def sentence(self) -> str:
-        """The verdict in plain words, with its figures."""
-        orders = " ".join(
+        """The verdict and what it rests on, with its figures."""
+        orders = [
             _order_sentence(what, figure.difference, figure.standing)
             for what, figure in (("Taking away", self.deletion), ("Putting back", self.insertion))
             if figure is not None and figure.difference is not None
-        )
-        parts = [self._survival_sentence(), orders, *(f"{k}: {NOT_RUN}{why}." for k, why in self.not_run.items())]
-        if self.is_withheld:
-            verdict = f"The map ({self.method}) is withheld: a map that survives random weights explains nothing."
-        elif self.is_proven:
-            verdict = f"The map ({self.method}) passes both checks."
-        else:
-            verdict = f"The map ({self.method}) is shown, but it is not proven: do not read reasons from it alone."
-        return " ".join(part for part in (verdict, *parts) if part)
+        ]
+        missing = [f"{check}: {NOT_RUN}{why}." for check, why in self.not_run.items()]
+        return " ".join(part for part in (self.verdict, self._survival_sentence(), *orders, *missing) if part)
 
     def _survival_sentence(self) -> str:
         if self.survival is None:

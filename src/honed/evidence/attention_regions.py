@@ -207,7 +207,7 @@ def paired(
     is_share = weight is None and min(base.min(), specialist.min()) >= 0 and max(base.max(), specialist.max()) <= 1
 
     def summed(values: Floats) -> Floats:
-        return np.bincount(index.ravel(), weights=values, minlength=len(names))
+        return np.bincount(index.ravel(), weights=values, minlength=len(names)).astype(np.float64)
 
     size, bottom = np.bincount(index.ravel()).astype(np.float64), summed(weights)
     df = max(float(size.sum() ** 2 / (size**2).sum()) - 1, 1.0)
@@ -247,7 +247,8 @@ def average(values: Floats, group: Strings, *, level: float = 0.95) -> Estimate 
         return None
     size = np.bincount(index.ravel()).astype(np.float64)
     df = max(float(size.sum() ** 2 / (size**2).sum()) - 1, 1.0)
-    jack = _ratio(np.bincount(index.ravel(), weights=values[keep]), size, df, int(keep.sum()))
+    total = np.bincount(index.ravel(), weights=values[keep]).astype(np.float64)
+    jack = _ratio(total, size, df, int(keep.sum()))
     low, high = skewed_interval(jack, t_quantile(level, df))
     return Estimate(jack.value, low, high, level, "jackknife-skew-t", jack.n, ())
 
@@ -340,9 +341,20 @@ class _RowFigures:
         density = paired(base, specialist, group, weight=area, level=self.level)
         hits = paired(self.hit[0][region][keep], self.hit[1][region][keep], group, level=self.level)
         with_heat = np.isfinite(base) & np.isfinite(specialist)
-        means = [float(v[with_heat].mean()) if with_heat.any() else None for v in (area, base, specialist)]
+        of_area, of_base, of_own = (
+            float(values[with_heat].mean()) if with_heat.any() else None for values in (area, base, specialist)
+        )
         return RegionFigure(
-            region, class_name, density, hits, *means, None, int(is_empty.sum()), int((~with_heat).sum())
+            region=region,
+            class_name=class_name,
+            density=density,
+            pointing=hits,
+            area=of_area,
+            base_share=of_base,
+            specialist_share=of_own,
+            corrected_p=None,
+            n_empty=int(is_empty.sum()),
+            n_no_heat=int((~with_heat).sum()),
         )
 
 

@@ -16,7 +16,7 @@ from honed.evidence.attention_regions import RegionTable
 from honed.evidence.attention_shortcut import SAME_SOURCE, ShortcutCheck, shortcut_warning
 from honed.evidence.attention_words import COLUMNS, NOT_SAID, headline, region_rows, region_summary
 from honed.evidence.report import TEMPLATES, content_hash, environment
-from honed.evidence.report_format import NOT_RUN, decimal, percent
+from honed.evidence.report_format import NOT_RUN, bare_reason, decimal, percent
 
 N_STRONGEST = 5
 
@@ -42,8 +42,8 @@ class AttentionFacts:
 
     title : of the run, never a path.    method : name of the map that `regions` and `shortcuts` were computed from.
     regions : None without masks, and `not_run["Regions"]` says why.    faith : one for each kind of map; first the one
-    of `method`.    drawings : region drawings as PNG files, name -> bytes.    settings : what was run, name -> text.
-    not_run : check -> reason.    notes : further sentences for the summary.
+    of `method`.    drawings : of one example image, region -> PNG file of its picture in `region_pictures`.
+    settings : what was run, name -> text.    not_run : check -> reason.    notes : further sentences for the summary.
     """
 
     title: str
@@ -99,9 +99,9 @@ def render_attention(facts: AttentionFacts) -> str:
             gallery=[_card(item) for item in shown],
             n_left_out=len(facts.gallery) - len(shown),
             scales=[_data(jpeg(scale_picture(is_change=is_change)), "jpeg") for is_change in (False, True)],
-            not_run={name: f"{NOT_RUN}{why}" for name, why in facts.not_run.items()},
+            not_run={name: f"{NOT_RUN}{bare_reason(why)}" for name, why in facts.not_run.items()},
             not_run_phrase=NOT_RUN,
-            not_said=NOT_SAID,
+            not_said=NOT_SAID if regions else NOT_SAID[:1],
         )
     )
 

@@ -52,12 +52,12 @@ def region_summary(table: RegionTable) -> list[str]:
     told, sure = [], changed(table)
     for word, sign in (("more", 1), ("less", -1)):
         own = [
-            f"{figure.region} ({decimal(base.value)} {_cell(change, is_signed=True)}, {p_text(figure.corrected_p)})"
-            for figure, (base, _, change) in sure
+            f"{figure.region} ({decimal(base.value)} \u2192 {decimal(specialist.value)}, {p_text(figure.corrected_p)})"
+            for figure, (base, specialist, change) in sure
             if sign * change.value > 0
         ]
         if own:
-            told.append(f"The specialist attends {word} than its base to: {'; '.join(own)}.")
+            told.append(f"The specialist attends {word} than its base to, times an even spread: {'; '.join(own)}.")
     names = {figure.region for figure, _ in sure}
     others = [f.region for f in table.overall if f.density.figures is not None and f.region not in names]
     if others and sure:
