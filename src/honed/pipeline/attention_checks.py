@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,16 @@ from honed.errors import UsageError
 from honed.events import Emitter
 from honed.evidence.attention_faith import Curves, Faithfulness, faithfulness, rank_correlations
 from honed.pipeline.attention_models import BASE, SPECIALIST, Pair
-from honed.probes.measure import MAPS, RANDOM, Encoded, Maps, measure_curves, measure_gradients, measure_maps
+from honed.probes.measure import MAPS, Encoded, Ints, Maps, measure_curves, measure_gradients, measure_maps
 from honed.probes.subject import redrawn
 
 Floats = npt.NDArray[np.float64]
 GRADIENTS = "integrated gradients"
-N_CHECKED = 32
-N_GRADIENTS = 16
+CHANCE = "order by chance"
+N_CHECKED = 24
+N_GRADIENTS = 12
+N_DRAWS = 8
+"""Of random weights: the map of a single draw may go along with any other map, or against it, by chance alone."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,25 @@ def check_maps(pair: Pair, encoded: Encoded, maps: dict[str, Maps], asked: Asked
     heat = {name: own.heat[name][:n] for name in MAPS}
     notes, not_run = [], {}
     with emitter.stage("faithfulness", f"Deleting and inserting what the maps call important, in {n} rows"):
-        curves = _judged(measure_curves(pair.specialist, some, heat, target, emitter))
-        base = {asked.drawn: maps[BASE].heat[asked.drawn][:n]}
-        of_base = _judged(measure_curves(pair.base, some, base, maps[BASE].target[:n], emitter))
-    with emitter.stage("randomisation", f"The same maps with weights drawn anew, in {n} rows"):
-        with redrawn(pair.stack, asked.seed):
-            random = measure_maps(pair.specialist, some, emitter, "random weights", target)
-        survival = {name: correlations(heat[name], random.heat[name]) for name in MAPS}
+        curves = measure_curves(pair.specialist, some, heat | {CHANCE: None}, target, emitter)
+        base = {asked.drawn: maps[BASE].heat[asked.drawn][:n], CHANCE: None}
+        of_base = measure_curves(pair.base, some, base, maps[BASE].target[:n], emitter)
+    with emitter.stage("randomisation", f"The same maps with weights drawn anew, {N_DRAWS} times, in {n} rows"):
+        survival = _survival(pair, some, heat, target, asked.seed, emitter)
     order = sorted(MAPS, key=lambda name: name != asked.drawn)
-    verdicts = [faithfulness(name, group, curves[name], survival[name], level=asked.level) for name in order]
-    verdicts.append(faithfulness(f"{asked.drawn} of the base", group, of_base[asked.drawn], None, level=asked.level))
+    verdicts = [
+        faithfulness(name, group, _against_chance(curves, name), survival[name], level=asked.level) for name in order
+    ]
+    against = _against_chance(of_base, asked.drawn)
+    verdicts.append(faithfulness(f"{asked.drawn} of the base", group, against, None, level=asked.level))
     k = min(N_GRADIENTS, n)
     try:
         with emitter.stage("gradients", f"Integrated gradients of {k} rows"):
             few = encoded.take(range(k))
             found = measure_gradients(pair.specialist, few, target[:k], emitter)
-            second = _judged(measure_curves(pair.specialist, few, {GRADIENTS: found}, target[:k], emitter))
-        verdicts.append(faithfulness(GRADIENTS, group[:k], second[GRADIENTS], None, level=asked.level))
+            second = measure_curves(pair.specialist, few, {GRADIENTS: found, CHANCE: None}, target[:k], emitter)
+        against = _against_chance(second, GRADIENTS)
+        verdicts.append(faithfulness(GRADIENTS, group[:k], against, None, level=asked.level))
         notes.append(_agreement(asked.drawn, correlations(heat[asked.drawn][:k], found)))
     except UsageError as error:
         not_run[GRADIENTS] = f"not run, because {error}"
@@ -80,10 +86,23 @@ def correlations(heat: Floats, other: Floats) -> Floats:
     return np.array([rank_correlations(a[None, None], b[None, None])[0] for a, b in pairs])
 
 
-def _judged(measured: dict[str, tuple[Floats, Floats]]) -> dict[str, Curves]:
-    by_chance = measured[RANDOM]
-    frac = np.linspace(0, 1, by_chance[0].shape[1])
-    return {name: Curves(frac, *own, *by_chance) for name, own in measured.items() if name != RANDOM}
+def _survival(
+    pair: Pair, encoded: Encoded, heat: dict[str, Floats], target: Ints, seed: int, emitter: Emitter
+) -> dict[str, Floats]:
+    """How much of each map is left with random weights: the mean correlation over the draws, (n,) by map."""
+    found: dict[str, list[Floats]] = {name: [] for name in heat}
+    for draw in range(N_DRAWS):
+        with redrawn(pair.stack, seed * N_DRAWS + draw):
+            random = measure_maps(pair.specialist, encoded, emitter, f"random weights, draw {draw + 1}", target)
+        for name, own in heat.items():
+            found[name].append(correlations(own, random.heat[name]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a row without any map keeps NaN, as it should
+        return {name: np.nanmean(own, axis=0) for name, own in found.items()}
+
+
+def _against_chance(measured: dict[str, tuple[Floats, Floats]], name: str) -> Curves:
+    return Curves(np.linspace(0, 1, measured[CHANCE][0].shape[1]), *measured[name], *measured[CHANCE])
 
 
 def _agreement(drawn: str, found: Floats) -> str:

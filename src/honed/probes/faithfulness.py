@@ -22,18 +22,34 @@ class Curves:
     insertion: torch.Tensor
 
 
-def curves(subject: Subject, batch: Batch, target: torch.Tensor, importance: torch.Tensor, n_steps: int) -> Curves:
-    """Both curves of one map. target : (rows,).    importance : (rows, T); ties go by the order of the tokens."""
+def curves(
+    subject: Subject,
+    batch: Batch,
+    target: torch.Tensor,
+    importance: torch.Tensor,
+    ends: tuple[torch.Tensor, torch.Tensor],
+    n_steps: int,
+) -> Curves:
+    """Both curves of one map.
+
+    target : (rows,).    importance : (rows, T); ties go by the order of the tokens.    ends : of `both_ends`.
+    """
     task = subject.stack.task
     content = task.content(batch)
     rank = _ranks(importance, content)
     n_content = content.sum(dim=1, keepdim=True)
-    deleted, inserted = [], []
-    for step in range(n_steps + 1):
+    deleted, inserted = [ends[0]], [ends[1]]
+    for step in range(1, n_steps):
         first = content & (rank < (n_content * step / n_steps).round())
         deleted.append(subject.probability(task.blanked(batch, first), target))
         inserted.append(subject.probability(task.blanked(batch, content & ~first), target))
-    return Curves(torch.stack(deleted, dim=1), torch.stack(inserted, dim=1))
+    return Curves(torch.stack([*deleted, ends[1]], dim=1), torch.stack([*inserted, ends[0]], dim=1))
+
+
+def both_ends(subject: Subject, batch: Batch, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What all curves of a batch begin and end with: the probability of the whole input, and of the blank one."""
+    task = subject.stack.task
+    return subject.probability(batch, target), subject.probability(task.blanked(batch, task.content(batch)), target)
 
 
 def random_importance(n_tokens: int, seeds: list[int], device: torch.device) -> torch.Tensor:

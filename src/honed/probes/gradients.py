@@ -9,7 +9,7 @@ import torch
 from honed.errors import UsageError
 from honed.probes.subject import Batch, Subject
 
-N_STEPS = 24
+N_STEPS = 16
 
 
 def load_captum() -> Any:

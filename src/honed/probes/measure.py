@@ -13,7 +13,7 @@ import torch
 
 from honed.errors import UsageError
 from honed.events import Emitter
-from honed.probes.faithfulness import curves, random_importance
+from honed.probes.faithfulness import both_ends, curves, random_importance
 from honed.probes.gradients import integrated_gradients
 from honed.probes.maps import Explained, explain
 from honed.probes.subject import Subject
@@ -22,7 +22,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MAPS = ("rollout", "relevance", "last")
-RANDOM = "random order"
+N_STEPS = 8
+"""Of a deletion or insertion."""
 _CHUNK_BYTES = 1 << 28
 _CHUNK_TOKENS = 8192
 
@@ -99,21 +100,22 @@ def measure_gradients(subject: Subject, encoded: Encoded, target: Ints, emitter:
 
 
 def measure_curves(
-    subject: Subject, encoded: Encoded, heat: Mapping[str, Floats], target: Ints, emitter: Emitter, *, n_steps: int = 10
+    subject: Subject, encoded: Encoded, heat: Mapping[str, Floats | None], target: Ints, emitter: Emitter
 ) -> dict[str, tuple[Floats, Floats]]:
-    """Deletion and insertion, (n, n_steps + 1) each, of every map of `heat` and of an order by chance (`RANDOM`)."""
+    """Deletion and insertion, (n, N_STEPS + 1) each, of every map. heat : name -> (n, T); None: an order by chance."""
     n, done = len(encoded), 0
-    found = {name: (np.empty((n, n_steps + 1)), np.empty((n, n_steps + 1))) for name in (*heat, RANDOM)}
+    found = {name: (np.empty((n, N_STEPS + 1)), np.empty((n, N_STEPS + 1))) for name in heat}
     for rows in _chunks(encoded.n_tokens, max(1, _CHUNK_TOKENS // int(encoded.n_tokens.max()))):
         batch, content = _collated(subject, encoded, rows)
         wanted = torch.from_numpy(target[rows]).to(content.device)
-        for name, (deletion, insertion) in found.items():
-            if name == RANDOM:
+        ends = both_ends(subject, batch, wanted)
+        for name, own in heat.items():
+            if own is None:
                 order = random_importance(content.shape[1], rows.tolist(), content.device)
             else:
-                known = np.nan_to_num(heat[name][rows, : content.shape[1]])
-                order = torch.from_numpy(known).to(content.device)
-            both = curves(subject, batch, wanted, order, n_steps)
+                order = torch.from_numpy(np.nan_to_num(own[rows, : content.shape[1]])).to(content.device)
+            both = curves(subject, batch, wanted, order, ends, N_STEPS)
+            deletion, insertion = found[name]
             deletion[rows], insertion[rows] = both.deletion.cpu().numpy(), both.insertion.cpu().numpy()
         done += len(rows)
         emitter.emit("progress", "deletion and insertion", done=done, total=n, unit="row")
