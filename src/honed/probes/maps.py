@@ -102,10 +102,10 @@ def relevance(
     attention, gradient : L tensors (rows, heads, T, T).    reading : w, (rows, T).    -> (rows, T)
     Chefer, Gur & Wolf 2021, Generic Attention-model Explainability, arXiv:2103.15679, equations 5 and 6.
     """
-    flow = reading
+    found = torch.zeros_like(reading)
     for own, slope in zip(reversed(attention), reversed(gradient), strict=True):
-        flow = flow + torch.einsum("rt,rtk->rk", flow, (own * slope).clamp(min=0).mean(dim=1))
-    return flow - reading
+        found = found + torch.einsum("rt,rtk->rk", reading + found, (own * slope).clamp(min=0).mean(dim=1))
+    return found
 
 
 @contextmanager

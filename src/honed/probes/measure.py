@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MAPS = ("rollout", "relevance", "last")
-N_STEPS = 8
+N_STEPS = 6
 """Of a deletion or insertion."""
 _CHUNK_BYTES = 1 << 28
 _CHUNK_TOKENS = 8192

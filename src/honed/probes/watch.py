@@ -48,6 +48,10 @@ def watched(model: Any, n_layers: int) -> Iterator[Watched]:
         attention_mask: torch.Tensor | None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if attention_mask is not None and attention_mask.dtype == torch.float64:
+            # transformers masks with the least number of the type, and some models then scale in float32: it would be
+            # minus infinity there, and a padding token that sees nothing would become NaN
+            attention_mask = attention_mask.clamp(min=torch.finfo(torch.float32).min)
         result, probs = attend("eager", module, query, key, value, attention_mask, **kwargs)
         if probs is not None:
             seen.probs.append(probs)
