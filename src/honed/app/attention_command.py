@@ -107,7 +107,8 @@ def _show(found: AttentionFolder, run: Path, *, is_own: bool, as_json: bool) -> 
         console.print(printable(verdict["sentence"]), markup=False, style="bold")
     if figures["warning"]:
         console.print(f"\n{printable(figures['warning'])}", markup=False, style="bold yellow")
-    if overall := (figures["tables"].get(figures["map"]) or {}).get("overall"):
+    overall = (figures["tables"].get(figures["map"]) or {}).get("overall")
+    if overall and not figures["is_withheld"]:
         console.print(_table(overall, str(figures["map"])))
     for note in (*figures["notes"], *figures["not_run"].values()):
         console.print(f"- {printable(note)}", markup=False, style="dim")

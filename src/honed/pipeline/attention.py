@@ -87,10 +87,12 @@ def attention(
         asked = Asked(rows.group, options.map, config.seed, config.level)
         checked = check_maps(pair, looked.encoded, looked.maps, asked, emitter)
         with emitter.stage("judge", "Base against specialist, paired by example"):
-            tables = _tables(looked, config.level)
-            shortcuts = _shortcuts(run, looked, plan, config.level)
-        with emitter.stage("write", "Writing the table, the page and the overlays"):
             withheld = checked.verdicts[0].is_withheld
+            tables = _tables(looked, config.level)
+            shortcuts = [] if withheld else _shortcuts(run, looked, plan, config.level)
+            if regions is None:
+                checked.not_run["Regions"] = "not run, because texts have none: attention.parquet tells of every token"
+        with emitter.stage("write", "Writing the table, the page and the overlays"):
             settings = _settings(config, options, looked, probe.n_rows)
             judged = Judged(tables, checked, shortcuts, settings, withheld)
             figures = write_all(place, looked, judged, run.path.resolve().name)
@@ -128,7 +130,7 @@ def attention_of_inputs(
         withheld, notes = _as_in_run(run, options.map)
         if len(rows) < len(everything):
             notes.append(f"{len(rows)} of {len(everything)} inputs were looked at; --rows looks at more.")
-        not_run = {"regions": "not run, because these are new inputs: the run's own page compares regions"}
+        not_run = {"Regions": "not run, because these are new inputs: the run's own page compares regions"}
         settings = {"run": run.path.resolve().name, "inputs": source, "map": options.map}
         judged = Judged({}, Checked([], notes, not_run), [], settings, withheld, n_overlays=len(rows))
         with emitter.stage("write", f"Writing {len(rows)} inputs"):

@@ -75,7 +75,7 @@ def check_maps(pair: Pair, encoded: Encoded, maps: dict[str, Maps], asked: Asked
         verdicts.append(faithfulness(GRADIENTS, group[:k], against, None, level=asked.level))
         notes.append(_agreement(asked.drawn, correlations(heat[asked.drawn][:k], found)))
     except UsageError as error:
-        not_run[GRADIENTS] = f"not run, because {error}"
+        not_run[GRADIENTS.capitalize()] = f"not run, because {error}"
     return Checked(verdicts, notes, not_run)
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from honed.data.dataset import Dataset
 from honed.errors import OutputError, RunFolderError
 from honed.events import Emitter
@@ -60,6 +58,8 @@ def fit_probe(specialist: Specialist, rows: Dataset, encoded: Encoded, seed: int
 
     encoded : the rows, read.
     """
+    import torch
+
     features = base_features(specialist.stack, rows.inputs, emitter, inputs=Inputs(encoded.rows, encoded.n_tokens))
     weight, bias = linear_probe_weights(features, rows.label, len(rows.label_names), seed=seed)
     return Probe(torch.from_numpy(weight).float(), torch.from_numpy(bias).float(), len(rows))
