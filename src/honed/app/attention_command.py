@@ -71,14 +71,20 @@ def attention(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 ) -> int:
     """Where a specialist looks, and where its base looked, on the same rows, and whether to believe it.
 
-    Takes rows of the run that are not locked away. For images it says which share of the attention lies in each region
-    of your masks, before and after training, with a paired test; for texts, on which tokens. Before a map is shown it
-    is checked: the answer must fall when what the map calls important is taken away, and the map must not look the same
-    once all weights are drawn at random. A shortcut is told: attention outside the body, or on the border, that goes
-    with being right.
+    honed attention runs/cxr --regions chest      rows of the run, never locked ones
+    honed attention runs/cxr new.png              overlays of new inputs
 
-    Writes attention.parquet (every row, model, map and region), attention.html, attention.json, and overlays/: base,
-    specialist, difference. What the maps cannot say stands in docs/attention.md.
+    Images: how much of the attention lies in each region of your masks, before
+    and after training, with a paired test. Texts: on which tokens it lies.
+
+    Before a map is shown it is checked. The answer must fall when what the map
+    calls important is taken away, and the map must become another one when all
+    weights are drawn at random. Attention where no finding can be (outside the
+    body, on the border) that goes with being right is told as a warning.
+
+    Writes attention.parquet (every row, model, map and region), attention.html,
+    attention.json, and overlays/ (base, specialist, difference). What the maps
+    cannot say stands in docs/attention.md.
     """
     from honed.app.progress import watching
     from honed.pipeline.attention_options import attention_options
