@@ -152,6 +152,14 @@ def test_without_captum_it_is_said(learned: Path, tmp_path: Path, monkeypatch: p
     assert "honed[attention]" in (tmp_path / "new" / "attention.html").read_text()
 
 
+def test_a_single_row_has_maps_and_no_statistics(
+    learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli(["attention", str(learned), "--rows", "1", "--out", str(tmp_path / "new")]) == 0
+    assert "not run" in capsys.readouterr().out
+    assert len(list((tmp_path / "new" / "overlays").iterdir())) == 1
+
+
 def test_new_images_get_overlays(learned: Path, found: dict[str, Any], place: Path, tmp_path: Path) -> None:
     del found
     images = place / "data" / "images"

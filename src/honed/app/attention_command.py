@@ -137,7 +137,7 @@ def _table(regions: list[dict[str, Any]], drawn: str) -> Table:
         table.add_column(name, justify="right")
     for row in regions:
         density = row["density"]
-        cells = [_cell(density[name], signed=name == "difference") for name in ("base", "specialist", "difference")]
+        cells = [_cell(density.get(name), signed=name == "difference") for name in ("base", "specialist", "difference")]
         p_value = row["corrected_p"]
         table.add_row(
             printable(row["region"]), *cells,

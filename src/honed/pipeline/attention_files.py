@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def own_folder(run: RunFolder, out: str | None) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(out: str | None, stem: str) -> Iterator[Path]:
-    """A new folder `out`, or the first free attention/STEM-N; if the block fails before it wrote, it goes again.
+    """A new folder `out`, or the first free attention/STEM-N; if the block fails, it is as it was.
 
     Raises OutputError if `out` holds something.
     """
@@ -134,9 +134,9 @@ def new_folder(out: str | None, stem: str) -> Iterator[Path]:
     try:
         yield path
     except BaseException:
-        if not was_there:
-            with suppress(OSError):
-                path.rmdir()
+        shutil.rmtree(path, ignore_errors=True)  # it was empty: all that is in it is of this attempt
+        if was_there:
+            path.mkdir(exist_ok=True)
         raise
 
 
