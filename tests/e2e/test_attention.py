@@ -67,6 +67,7 @@ def corner(figures: dict[str, Any], drawn: str) -> dict[str, Any]:
     return next(row for row in rows if row["region"] == "value 1")
 
 
+@pytest.mark.slow
 def test_the_region_table_finds_what_was_planted(found: dict[str, Any]) -> None:
     for drawn in ("relevance", "rollout"):
         row = corner(found, drawn)
@@ -75,6 +76,7 @@ def test_the_region_table_finds_what_was_planted(found: dict[str, Any]) -> None:
         assert row["pointing"]["specialist"]["value"] > 0.5
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_labels_say_nothing(place: Path, base: Path) -> None:
     data = planted.write_planted(place / "shuffled", N, shuffled=True)
     run = planted.fit_planted(data, base, place / "shuffled-run")
