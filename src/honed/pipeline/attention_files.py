@@ -34,7 +34,7 @@ from honed.probes.measure import Encoded, Maps
 
 N_GALLERY = 12
 N_OVERLAYS = 24
-N_DRAWINGS = 2
+N_DRAWINGS = 1
 
 
 @dataclass(frozen=True)
