@@ -62,9 +62,8 @@ def _block(
     rows: TableRows, maps: Maps, which: tuple[str, str, int, int], heat: Floats, regions: Mapping[str, Floats]
 ) -> pa.Table:
     """One map of one model: all its rows and regions."""
-    model, name, layer, head = which
     shares, spread = region_shares(heat, regions), entropy(heat)
-    special = maps.special.get(name, np.full(len(heat), np.nan))
+    special = maps.special.get(which[1], np.full(len(heat), np.nan))
     columns: dict[str, list[Any]] = {"i": [], "region": [], "share": [], "area": [], "pointing": []}
     for region, cover in regions.items():
         area = cover.mean(axis=(1, 2))
@@ -75,7 +74,7 @@ def _block(
         columns["area"] += area[there].tolist()
         columns["pointing"] += pointing(heat, cover)[there].tolist()
     i = np.array(columns.pop("i"), dtype=np.int64)
-    return _table(rows, maps, (model, name, layer, head), i, columns | {"entropy": spread[i], "special": special[i]})
+    return _table(rows, maps, which, i, columns | {"entropy": spread[i], "special": special[i]})
 
 
 def token_table(rows: TableRows, maps: Mapping[str, Maps], tokens: Sequence[Sequence[str]]) -> pa.Table:
