@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
@@ -53,6 +54,25 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     single = measure_maps(Subject(stack), encoded, Emitter(), "")
     for name, heat in whole.heat.items():
         np.testing.assert_allclose(heat, single.heat[name], atol=1e-6)
+
+
+def test_a_map_that_is_not_finite_is_empty_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, examples = m.make_stack("dinov2", [0]), m.make_examples("dinov2")
+    real = measure.explain
+
+    def spoilt(*arguments: Any) -> Any:
+        found = real(*arguments)
+        found.rollout[3] = torch.nan
+        return found
+
+    monkeypatch.setattr(measure, "explain", spoilt)
+    told: list[str] = []
+    emitter = Emitter((lambda event: told.append(event.message),))
+    maps = measure_maps(
+        Subject(stack), Encoded(examples.inputs.encoded, examples.inputs.n_tokens), emitter, "attention of the base"
+    )
+    assert maps.heat["rollout"][3, 1:].tolist() == [0, 0, 0, 0] and np.isnan(maps.heat["rollout"][:, 0]).all()
+    assert "1 of 18 rows have no map (attention of the base, rollout): it is 0 or not finite." in told
 
 
 def test_what_does_not_fit_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def explain(subject: Subject, batch: Batch, target: torch.Tensor | None = None) 
 
 def reading_of(gradient: torch.Tensor) -> torch.Tensor:
     """Share of each token in the gradient's norm: (rows, T, d) -> (rows, T). Where it is 0 everywhere, all alike."""
-    norm = gradient.norm(dim=-1)
+    norm = gradient.double().norm(dim=-1).float()
     total = norm.sum(dim=1, keepdim=True)
     return torch.where(total > 0, norm / total.clamp(min=1e-30), torch.full_like(norm, 1 / norm.shape[1]))
 

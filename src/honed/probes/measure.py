@@ -79,6 +79,9 @@ def measure_maps(subject: Subject, encoded: Encoded, emitter: Emitter, told: str
         done += len(rows)
         emitter.emit("progress", told, done=done, total=n, unit="row")
     assert found is not None, "there are always rows"
+    for name, heat in found.heat.items():
+        if n_empty := int((np.nansum(heat, axis=1) == 0).sum()):
+            emitter.emit("warning", f"{n_empty} of {n} rows have no map ({told}, {name}): it is 0 or not finite.")
     return found
 
 
@@ -174,8 +177,12 @@ def _put(maps: Maps, rows: Ints, part: Explained, content: torch.Tensor) -> None
 
 
 def _on_content(heat: torch.Tensor, content: torch.Tensor) -> tuple[Floats, Floats]:
-    """A map (..., T) scaled to sum 1 over the content, NaN elsewhere; and the share that lay elsewhere, (...)."""
+    """A map (..., T) scaled to sum 1 over the content, NaN elsewhere; and the share that lay elsewhere, (...).
+
+    A map that is not finite becomes 0 throughout.
+    """
     whole = heat.double()
+    whole = torch.where(whole.isfinite().all(dim=-1, keepdim=True), whole, 0.0)
     inside = whole.masked_fill(~content, 0.0)
     total, own = whole.sum(dim=-1), inside.sum(dim=-1, keepdim=True)
     scaled = (inside / own.clamp(min=1e-300)).masked_fill(~content, torch.nan)
