@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+import honed.app.attention_command  # adds its command
 import honed.app.audit_command  # adds its command
 import honed.app.label_commands  # adds its commands
 import honed.app.study_commands  # noqa: F401 - adds its commands

@@ -72,7 +72,7 @@ def paired_difference(
 
     group : (m,) aligned with `a`. The difference of the two jackknife shifts of a group is the shift of the
     difference, so whatever both find hard cancels. t interval with the effective number of groups - 1 degrees of
-    freedom, and two pseudo-disagreements (`_standard_error`).
+    freedom, and two pseudo-disagreements (`standard_error`).
 
     Raises EvidenceError if the rows differ (see `align`) or the metric is undefined on them.
     """
@@ -80,7 +80,7 @@ def paired_difference(
     which = METRICS[metric]
     jack_a, jack_b = jackknife(a, group, which), jackknife(b, group, which)
     value = jack_a.value - jack_b.value
-    error = _standard_error(jack_a.shift - jack_b.shift, which.in_unit_interval)
+    error = standard_error(jack_a.shift - jack_b.shift, which.in_unit_interval)
     half = t_quantile(level, jack_a.df) * error
     limit = 1.0 if which.in_unit_interval else which.highest - which.lowest
     exact = None
@@ -99,7 +99,7 @@ def paired_difference(
     )
 
 
-def _standard_error(shift: npt.NDArray[np.float64], is_unit: bool) -> float:
+def standard_error(shift: npt.NDArray[np.float64], is_unit: bool) -> float:
     """Root of the summed squared shifts, as though two more groups disagreed.
 
     Where two models disagree on d groups only, the plain error is too small (4 rows won and none lost would be

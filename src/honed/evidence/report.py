@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from honed.evidence.report_attention import attention_view
 from honed.evidence.report_classes import classes_view, confusion_view
 from honed.evidence.report_clinical import clinical_view
 from honed.evidence.report_data import about_view, issues_view, mistakes_view, run_view
@@ -70,6 +71,7 @@ def render_report(facts: RunFacts) -> str:
             trials=trials_view(facts),
             mistakes=mistakes_view(facts),
             labels=labels_view(facts),
+            attention=attention_view(facts.run),
             issues=issues_view(facts),
             how=run_view(facts),
             metrics=shown_metrics(facts),

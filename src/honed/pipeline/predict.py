@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from honed.artifact import load_artifact
 from honed.data.images import UnreadableImage
-from honed.data.loading import load_dataset
+from honed.data.loading import LoadedData, load_dataset
 from honed.data.readers import read_table
 from honed.data.roles import Roles
 from honed.errors import RunFolderError
@@ -127,6 +127,20 @@ def trained_roles(run: Path) -> Roles:
         ) from error
 
 
+def read_new_rows(run: Path, source: str, roles: Roles, label_names: tuple[str, ...]) -> LoadedData:
+    """All rows of a file, with or without a label. roles : columns that the user named; the rest is as in training.
+
+    Raises UsageError for a missing column, DataError for an unreadable file.
+    """
+    trained = trained_roles(run)
+    if roles.text is None and roles.template is None and roles.image is None:
+        roles = replace(roles, text=trained.text, template=trained.template, image=trained.image)
+    table = read_table(source)
+    if roles.id is None and trained.id in table.column_names:
+        roles = replace(roles, id=trained.id)
+    return load_dataset(table, replace(roles, group=""), require_label=False, label_names=label_names)
+
+
 def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", emitter: Emitter) -> Answers:
     """Predict every row of a file.
 
@@ -135,15 +149,9 @@ def predict_file(run: Path, source: str, roles: Roles, *, device: str = "auto", 
     Raises UsageError for a missing column, DataError for an unreadable file, RunFolderError for a damaged run.
     """
     folder = adapter_folder(run)
-    trained = trained_roles(run)
     names = load_artifact(folder).info.label_names
-    if roles.text is None and roles.template is None and roles.image is None:
-        roles = replace(roles, text=trained.text, template=trained.template, image=trained.image)
     with emitter.stage("check", f"Reading {source}"):
-        table = read_table(source)
-        if roles.id is None and trained.id in table.column_names:
-            roles = replace(roles, id=trained.id)
-        loaded = load_dataset(table, replace(roles, group=""), require_label=False, label_names=names)
+        loaded = read_new_rows(run, source, roles, names)
     with emitter.stage("load", "Loading the specialist"):
         specialist = load_specialist(folder, device=device)
     dataset = loaded.dataset

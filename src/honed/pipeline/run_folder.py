@@ -38,6 +38,7 @@ class RunFolder:
         self.thumbnails = path / "thumbnails.parquet"
         self.reader = path / "reader.parquet"
         self.cleaning = path / "cleaning.parquet"
+        self.attention = path / "attention"
 
     @property
     def beside(self) -> Path:

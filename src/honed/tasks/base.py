@@ -90,6 +90,14 @@ class Task(Protocol):
         """What the model is called with; `attention_mask` (rows, tokens) is among it where there is padding."""
         ...
 
+    def content(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Which tokens of a collated batch are parts of the input, none of the model's own: (rows, tokens), boolean."""
+        ...
+
+    def blanked(self, batch: Mapping[str, torch.Tensor], tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The batch in which the marked tokens, (rows, tokens) boolean, say nothing any more."""
+        ...
+
     def loss(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """The loss of each row in nats. logits: (rows, c), label: (rows,) -> (rows,)."""
         ...

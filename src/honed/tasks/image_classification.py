@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -133,6 +134,25 @@ class ImageClassification:
         import torch
 
         return {"pixel_values": torch.from_numpy(self.reading.normalise(np.stack(list(encoded))))}
+
+    def content(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """See `Task`: the patches, which come after the special tokens, row by row of the grid."""
+        import torch
+
+        pixels = batch["pixel_values"]
+        places = torch.arange(self.length, device=pixels.device) >= self.n_special
+        return places.expand(len(pixels), -1)
+
+    def blanked(self, batch: Mapping[str, torch.Tensor], tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """See `Task`: a blank patch has the mean colour of its image."""
+        import torch
+
+        pixels = batch["pixel_values"]
+        side = math.isqrt(self.length - self.n_special)
+        grid = tokens[:, None, self.n_special :].view(-1, 1, side, side)
+        patch = pixels.shape[-1] // side
+        blank = grid.repeat_interleave(patch, dim=2).repeat_interleave(patch, dim=3)
+        return {**batch, "pixel_values": torch.where(blank, pixels.mean(dim=(2, 3), keepdim=True), pixels)}
 
     @staticmethod
     def loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

@@ -84,6 +84,21 @@ class TextClassification:
             mask[i, : len(row)] = 1
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
+    def content(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """See `Task`: all but padding and the tokenizer's special tokens; where there is nothing else, those."""
+        import torch
+
+        ids, mask = batch["input_ids"], batch["attention_mask"].bool()
+        special = torch.tensor(sorted(set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}))
+        words = mask & ~torch.isin(ids, special.to(ids))
+        return torch.where(words.any(dim=1, keepdim=True), words, mask)
+
+    def blanked(self, batch: Mapping[str, torch.Tensor], tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """See `Task`: a blank token is the tokenizer's mask, or unknown, or padding token, by what it has."""
+        own = (self.tokenizer.mask_token_id, self.tokenizer.unk_token_id, self.pad_id)
+        blank = next(token for token in own if token is not None)
+        return {**batch, "input_ids": batch["input_ids"].masked_fill(tokens, blank)}
+
     @staticmethod
     def loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of each row in nats. logits: (rows, c), label: (rows,) -> (rows,)."""

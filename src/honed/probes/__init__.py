@@ -1,0 +1,1 @@
+"""Measurements on models, which write what `evidence` judges."""
