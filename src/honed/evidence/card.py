@@ -23,6 +23,7 @@ _TRAINING = (
     "method",
     "method_options",
     "head",
+    "layers",
     "depth",
     "max_tokens",
     "epochs",
@@ -34,6 +35,8 @@ _TRAINING = (
     "stop_frac",
     "seed",
 )
+_READ = ("image_size", "image_fit", "views", "augment", "average_views")
+_TRAINING_OF_IMAGES = tuple(own for name in _TRAINING for own in (_READ if name == "max_tokens" else (name,)))
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|$&~]|^[#+-])")
 
 
@@ -48,16 +51,20 @@ def write_card(run: Path) -> Path:
 def render_card(facts: RunFacts) -> str:
     """The card as Markdown, with the front matter that the Hugging Face hub reads."""
     source = str(facts.dataset.get("source") or facts.config.get("data") or "data")
-    base_id = str(facts.adapter.get("base_id") or facts.adapter.get("base") or facts.config.get("base") or "unknown")
+    ids = [facts.adapter.get(key) for key in ("base_hub_id", "base_id", "base")]
+    base_id = str(next(filter(None, [*ids, facts.config.get("base")]), "unknown"))
+    is_image = facts.config.get("task") == "image_classification"
     return (
         _environment()
         .get_template("card.md.j2")
         .render(
-            front_matter=_front_matter(base_id, facts),
+            front_matter=_front_matter(base_id, facts, "image-classification" if is_image else "text-classification"),
+            kind="image" if is_image else "text",
+            is_whole_base=facts.config.get("layers") in (None, "auto", "all"),
             title=source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1],
             run_name=facts.run.resolve().name,
             base_id=base_id,
-            revision=str(facts.adapter.get("revision") or ""),
+            revision=str(facts.adapter.get("base_revision") or facts.adapter.get("revision") or ""),
             head=str(facts.adapter.get("head") or facts.config.get("head") or "unknown"),
             max_tokens=facts.adapter.get("max_tokens") or facts.config.get("max_tokens"),
             temperature=_temperature(facts),
@@ -68,7 +75,7 @@ def render_card(facts: RunFacts) -> str:
             scores=scores_view(facts),
             clinical=clinical_view(facts),
             calibration=calibration_view(facts),
-            training=settings(facts.config, _TRAINING),
+            training=settings(facts.config, _TRAINING_OF_IMAGES if is_image else _TRAINING),
         )
     )
 
@@ -80,14 +87,14 @@ def _temperature(facts: RunFacts) -> float:
     return 1.0
 
 
-def _front_matter(base_id: str, facts: RunFacts) -> str:
+def _front_matter(base_id: str, facts: RunFacts, task: str) -> str:
     import yaml
 
     fields = {
         "library_name": "peft",
         "base_model": base_id,
-        "pipeline_tag": "text-classification",
-        "tags": ["honed", "peft", str(facts.config.get("method", "lora")), "text-classification"],
+        "pipeline_tag": task,
+        "tags": ["honed", "peft", str(facts.config.get("method", "lora")), task],
     }
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text.rstrip()

@@ -42,8 +42,8 @@ def about_view(facts: RunFacts) -> dict[str, object]:
     n_all = sum(facts.fold_sizes.values()) or 1
     n_holdout = facts.fold_sizes.get(-1, 0)
     base = str(config.get("base", "unknown"))
-    ids = [str(facts.adapter.get(key) or "") for key in ("base", "base_id")]
-    revision = str(facts.adapter.get("revision") or "")
+    ids = [str(facts.adapter.get(key) or "") for key in ("base", "base_hub_id", "base_id")]
+    revision = str(facts.adapter.get("base_revision") or facts.adapter.get("revision") or "")
     options = config.get("method_options")
     told = ", ".join(f"{key} {value}" for key, value in options.items()) if isinstance(options, Mapping) else ""
     parameters = section(facts.metrics, "parameters")
@@ -52,7 +52,7 @@ def about_view(facts: RunFacts) -> dict[str, object]:
         ("Task", str(facts.adapter.get("task") or config.get("task") or "text classification").replace("_", " ")),
         ("Base model", " · ".join(dict.fromkeys(part for part in (base, *ids, revision[:12]) if part))),
         ("Method", str(config.get("method", "unknown")) + (f" ({told})" if told else "")),
-        ("Head · depth", f"{config.get('head', 'unknown')} · top layers adapted: {config.get('depth', 'unknown')}"),
+        ("Head · depth", f"{config.get('head', 'unknown')} · {_depth(config, facts.adapter)}"),
         ("Trained parameters", "" if trained is None else count(trained) + _of_base(trained, total, frac)),
         ("Data", str(data.get("source", "unknown"))),
         ("Rows", f"{count(data.get('n_used', n_all))} used of {count(data.get('n_rows', n_all))} in the file"),
@@ -65,6 +65,14 @@ def about_view(facts: RunFacts) -> dict[str, object]:
         "classes": [{"name": name, "n": counts.get(name)} for name in names],
         "notes": [str(note) for note in data.get("notes") or []],
     }
+
+
+def _depth(config: Json, adapter: Json) -> str:
+    """Which layers are used and adapted; --layers and --depth as settled where the artifact tells."""
+    told = f"top layers adapted: {adapter.get('depth', config.get('depth', 'unknown'))}"
+    if config.get("layers") in (None, "auto", "all"):
+        return told
+    return f"the lowest {config['layers']} layers of the base, of which {told}"
 
 
 def _split(n_holdout: int, n_all: int, folds: list[int]) -> str:

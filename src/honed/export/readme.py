@@ -37,7 +37,7 @@ It sorts {sorted_are} into {n_classes} classes, named in `config.json` (`id2labe
 
 {_read_as(info)} `parity.json`
 says how far this export agrees with the specialist that was measured, read back by the program named in it.
-"""
+{_made_of(info)}{_operating_point(info)}"""
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -84,6 +84,25 @@ def _read_as(info: ArtifactInfo) -> str:
             " them as 8-bit images; honed itself also reads 16-bit grey and DICOM."
         )
     return f"The tokenizer is set to what was measured: it cuts after {info.max_tokens} tokens and pads on the right."
+
+
+def _made_of(info: ArtifactInfo) -> str:
+    return f"\nIt is the lowest {info.n_layers} layers of {info.base_hub_id or info.base}, adapted.\n"
+
+
+def _operating_point(info: ArtifactInfo) -> str:
+    """What makes a patient of a probability; "" if no class counts as ill."""
+    if info.threshold is None:
+        return ""
+    positive = [name in info.positive for name in info.label_names]
+    return f"""
+Ill ({", ".join(info.positive)}) is who has at least this probability of these classes together; `label` above does not
+say so, it is the likeliest class:
+
+```python
+is_ill = probs[0][{positive}].sum() >= {info.threshold!r}  # the operating point chosen on out-of-fold rows
+```
+"""
 
 
 def _image_lines(info: ArtifactInfo) -> list[str]:

@@ -109,12 +109,13 @@ def attention_of_inputs(
     Raises UsageError and DataError for inputs that cannot be read, RunFolderError for a damaged run.
     """
     options.check()
-    if options.mask:
-        raise UsageError(
-            f"--mask {options.mask} was given together with new inputs ({source}).",
-            cause="It names a column of the run's own data.",
-            remedy="Leave one of them out.",
-        )
+    for name, value in (("--mask", options.mask), ("--regions", options.regions.replace("values", ""))):
+        if value:
+            raise UsageError(
+                f"{name} {value} was given together with new inputs ({source}).",
+                cause="Regions are of masks in the run's own data.",
+                remedy="Leave one of them out.",
+            )
     run, emitter = finished(path), Emitter(tuple(listeners))
     config = make_config(read_config(run.config))
     with emitter.stage("check", f"Reading {source}"):
@@ -148,6 +149,12 @@ def _in_order(plan: FoldPlan, rows: Sequence[int]) -> FoldPlan:
 def _regions_of(rows: Dataset, options: AttentionOptions, config: Config) -> RowRegions | None:
     """The regions of the run's images; None for texts."""
     column = mask_column(rows, options.mask)
+    if options.regions == "chest" and not column:
+        raise UsageError(
+            "--regions chest needs masks of lungs and heart, and the rows of this run have none.",
+            cause="No column 'mask' is in its data." if options.mask is None else "--mask '' leaves them out.",
+            remedy="Name the column of mask files with --mask COLUMN, or leave --regions out.",
+        )
     if not isinstance(rows.inputs[0], ImageFile):
         return None
     folder = folder_of(read_source(config.data)) if column else Path()

@@ -43,7 +43,7 @@ def read_inputs(run: RunFolder, source: str, emitter: Emitter) -> Dataset:
     if len(faults) == len(loaded):
         first = f" The first: {next(iter(faults.values()))}." if faults else ""
         raise DataError(
-            f"None of the {len(loaded)} inputs of {source} can be read.{first}",
+            f"No input of {source} can be read.{first}",
             remedy="Name an image, a folder, a table.",
         )
     return loaded.take([i for i in range(len(loaded)) if i not in faults])

@@ -69,11 +69,12 @@ class LinearHead(torch.nn.Module):
     def standardise(self, slot: int, features: torch.Tensor) -> None:
         """Let a slot read features of mean 0 and variance 1. features : (rows, width), those of its training rows.
 
-        A feature that hardly varies keeps its scale.
+        A feature that varies by no more than its rounding keeps its scale.
         """
         weight = self.weight[slot]
         scale = features.std(0, correction=0)
-        scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+        rounding = 1e-6 * features.abs().amax(0).clamp(min=1)
+        scale = torch.where(scale > rounding, scale, torch.ones_like(scale))
         self.standard[slot] = {"center": features.mean(0).to(weight), "scale": scale.to(weight)}
 
     def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
