@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import models as m
 from honed.errors import RunFolderError
@@ -24,6 +25,7 @@ from honed.oof import Predictions
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.loop import Position, SlotRun
 from honed.training.stack import Stack
+from image_runs import save_tiny_image_base, write_coloured
 
 OPTIONS = replace(m.QUICK, epochs=2, patience=9)
 SEEDS = (1, 2, 3)
@@ -204,8 +206,31 @@ def test_a_fit_killed_by_the_system_resumes_to_the_same_table(tmp_path: Path, re
     assert not resumed.checkpoint.exists()
 
 
-def torch_load(adapter: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
+def test_a_fit_on_images_killed_by_the_system_resumes_to_the_same_table(tmp_path: Path, repo: Path) -> None:
+    """The base cut off, heads that read standardised features, several views of each image."""
+    from honed.config import make_config
+    from honed.pipeline.fit import fit, resume
 
+    base = save_tiny_image_base(tmp_path / "base")
+    values = {
+        "data": str(write_coloured(tmp_path / "data", 45)), "base": str(base.path), "layers": 2, "depth": 1,
+        "head": "both", "image_size": 28, "views": 3, "folds": 2, "epochs": 3, "batch_size": 9, "gate": False,
+        "device": "cpu", "positive": "red",
+    }  # fmt: skip
+    whole = fit(make_config({**values, "out": str(tmp_path / "whole")}))
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_FIT, json.dumps({**values, "out": str(tmp_path / "killed")})],
+        env={**os.environ, "PYTHONPATH": str(repo / "src")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kept = load_file(tmp_path / "killed" / "checkpoint" / "train" / "tensors.safetensors")
+    assert {"final/now/head.center", "final/now/head.scale"} <= kept.keys(), "the heads are standardised"
+    resumed = resume(tmp_path / "killed")
+    for name in ("oof.parquet", "adapter/adapter_model.safetensors", "adapter/head.safetensors", "adapter/honed.json"):
+        assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes()
+    assert not resumed.checkpoint.exists()
+
+
+def torch_load(adapter: Path) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = load_file(adapter / "adapter_model.safetensors")
     return tensors

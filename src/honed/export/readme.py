@@ -91,16 +91,16 @@ def _made_of(info: ArtifactInfo) -> str:
 
 
 def _operating_point(info: ArtifactInfo) -> str:
-    """What makes a patient of a probability; "" if no class counts as ill."""
+    """From which probability on a row counts as ill; "" if no class does."""
     if info.threshold is None:
         return ""
     positive = [name in info.positive for name in info.label_names]
     return f"""
-Ill ({", ".join(info.positive)}) is who has at least this probability of these classes together; `label` above does not
-say so, it is the likeliest class:
+What counts as ill ({", ".join(info.positive)}) is decided by the operating point that was measured, not by `label`, which
+is the likeliest class:
 
 ```python
-is_ill = probs[0][{positive}].sum() >= {info.threshold!r}  # the operating point chosen on out-of-fold rows
+is_ill = probs[0][{positive}].sum() >= {info.threshold!r}  # chosen on out-of-fold rows
 ```
 """
 
