@@ -75,11 +75,11 @@ texts, half for images"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
     """share of a fold's training rows that decides when it stops; 0 trains all epochs"""
     epochs: int = Field(4, ge=1, le=1000)
-    """passes over the training rows, at most"""
+    """passes over the training rows, at most (default for images: 8)"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
-    """rows a step and fold"""
+    """rows a step and fold (default for images: 32)"""
     learning_rate: Annotated[float, Field(gt=0, lt=10)] | Literal["auto"] | None = None
     """peak learning rate of the adapter (AdamW); auto finds one per fold (default: the method's own)"""
     trials: str = ""
@@ -89,7 +89,7 @@ texts, half for images"""
     parameters: str | None = None
     """trained parameters of the adapter, at most: 50k, or a share of the base such as 3e-4; picks method and size"""
     head_learning_rate: float = Field(1e-2, gt=0, lt=10)
-    """peak learning rate of the head"""
+    """peak learning rate of the head (default for images: 0.003)"""
     weight_decay: float = Field(0.01, ge=0, lt=10)
     """AdamW's decoupled weight decay"""
     warmup_frac: float = Field(0.1, ge=0, lt=1)
@@ -168,6 +168,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
     from honed.methods.base import get_method
 
     faults = []
+    refused: dict[tuple[str, str], list[str]] = {}  # a union says one sentence for each of its parts
     try:
         config = Config(**dict(values))
     except ValidationError as error:
@@ -177,8 +178,10 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 near = difflib.get_close_matches(name, Config.model_fields, n=1)
                 faults.append(f"{name}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
             else:
-                shown = f"{item['msg']}. Got {item['input']!r} instead."
-                faults.append(f"{flag(name)}: {shown[0].lower()}{shown[1:]}")
+                why = item["msg"][0].lower() + item["msg"][1:]
+                refused.setdefault((name, repr(item["input"])), []).append(why)
+        for (name, got), reasons in refused.items():
+            faults.append(f"{flag(name)}: {', or '.join(reasons)}. Got {got} instead.")
         raise _all_at_once(dict.fromkeys(faults)) from error
     method = get_method(config.method)
     if config.learning_rate is None and config.parameters is None:  # a budget chooses the method first

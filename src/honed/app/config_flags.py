@@ -136,6 +136,8 @@ def _annotation(name: str) -> Any:
 
 def _metavar(annotation: Any) -> str:
     """`int | Literal["auto", "all"]` -> "N|auto|all"."""
+    if typing.get_origin(annotation) is Annotated:
+        return _metavar(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is Literal:
         return "|".join(map(str, typing.get_args(annotation)))
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

@@ -96,8 +96,8 @@ def _operating_point(info: ArtifactInfo) -> str:
         return ""
     positive = [name in info.positive for name in info.label_names]
     return f"""
-What counts as ill ({", ".join(info.positive)}) is decided by the operating point that was measured, not by `label`, which
-is the likeliest class:
+What counts as ill ({", ".join(info.positive)}) is decided by the operating point that was measured, not by `label`, the
+likeliest class:
 
 ```python
 is_ill = probs[0][{positive}].sum() >= {info.threshold!r}  # chosen on out-of-fold rows
