@@ -65,6 +65,20 @@ def read_shape(model_type: str, path: Path) -> Shape:
     )
 
 
+def classifiable(auto_class: str) -> frozenset[str]:
+    """Backbone classes whose architecture has a classifier of that class."""
+    from transformers.models.auto import modeling_auto
+
+    backbones = modeling_auto.MODEL_MAPPING_NAMES
+    with_head = (
+        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        if "Image" in auto_class
+        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    )
+    names = (backbones[model_type] for model_type in with_head if model_type in backbones)
+    return frozenset(name if isinstance(name, str) else name[0] for name in names)
+
+
 def used_layers(layers: int | Literal["auto", "all"], n_layers: int, name: str) -> int:
     """How many of the base's layers `--layers` leaves.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
-from honed.base_shape import cut_off, quiet, read_shape, used_layers
+from honed.base_shape import classifiable, cut_off, quiet, read_shape, used_layers
 from honed.base_sources import NotHere, from_hub, from_hub_cache
 from honed.errors import BaseModelError, UsageError
 
@@ -291,7 +291,7 @@ def load_classifier(
 
     if len(set(label_names)) != len(label_names):
         raise UsageError(f"{len(label_names)} labels need as many distinct names; got {label_names[:5]}.")
-    if base.architecture not in _classifiable(auto_class):
+    if base.architecture not in classifiable(auto_class):
         raise BaseModelError(
             f"Architecture {base.architecture} of base model {base.name!r} has no {auto_class} in transformers.",
             remedy="Use --head mean, which works over any backbone.",
@@ -343,20 +343,6 @@ def load_tokenizer(base: ResolvedBase) -> Any:
             remedy='Name one in its tokenizer_config.json, e.g. "pad_token": "<pad>".',
         )
     return tokenizer
-
-
-def _classifiable(auto_class: str) -> frozenset[str]:
-    """Backbone classes whose architecture has a classifier of that class."""
-    from transformers.models.auto import modeling_auto
-
-    backbones = modeling_auto.MODEL_MAPPING_NAMES
-    with_head = (
-        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
-        if "Image" in auto_class
-        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-    )
-    names = (backbones[model_type] for model_type in with_head if model_type in backbones)
-    return frozenset(name if isinstance(name, str) else name[0] for name in names)
 
 
 def _config_of(base: ResolvedBase, options: dict[str, Any]) -> Any:
