@@ -47,6 +47,7 @@ class ImageClassification:
     layers_frac: ClassVar[float] = 0.5
     defaults: ClassVar[Mapping[str, Any]] = {
         "epochs": 8,
+        "views": 4,
         "batch_size": 32,
         "head_learning_rate": 1e-3,
         "stop_frac": 0.0,
