@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from crossval import ALPHA, FOLDS, RANK, machine
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -66,8 +67,7 @@ def some_rows(folder: Path, rows: int | None, at: Path) -> Path:
 
 def timed(command: Sequence[str], threads: int) -> tuple[str, dict[str, float]]:
     """Run a process; its output, and its seconds by the clock and of the processor."""
-    # The base is on this machine: neither side asks a hub.
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -90,7 +90,10 @@ def ours(options: argparse.Namespace, data: Path, depth: str, out: Path) -> Ours
     run = Ours(out, cost)
     facts = run.read("metrics.json")
     stages = facts["timings_s"]
-    cost |= {"training_s": stages["train"] + stages.get("trunk", 0.0), "peak_rss_bytes": facts["memory"]["peak_rss_bytes"]}
+    cost |= {
+        "training_s": stages["train"] + stages.get("trunk", 0.0),
+        "peak_rss_bytes": facts["memory"]["peak_rss_bytes"],
+    }
     return run
 
 
@@ -202,7 +205,11 @@ def quality(run: Ours, tasks: Sequence[dict[str, Any]], results: Sequence[dict[s
     from honed.pipeline.scoring import groups_of
 
     table = Predictions.read(run.folder / "oof.parquet")
-    logits = {i: row for task, result in zip(tasks, results, strict=True) for i, row in zip(task["test"], result["logits"], strict=True)}
+    logits = {
+        i: row
+        for task, result in zip(tasks, results, strict=True)
+        for i, row in zip(task["test"], result["logits"], strict=True)
+    }
     rows = np.array(sorted(logits))
     own, theirs = table.take(rows), np.array([logits[i] for i in rows.tolist()])
     other = replace(own, logits=theirs, loss=row_log_loss(own.label, softmax(theirs)))
@@ -272,7 +279,10 @@ def measure(options: argparse.Namespace, data: Path, depth: str, work: Path) -> 
         "ours_stages_s": facts["timings_s"],
         "n_adapter": facts["parameters"]["adapter"],
         "peak_rss_bytes": max(run.cost["peak_rss_bytes"] for run in runs),
-        "out_of_fold": {name: facts["out_of_fold"][name] for name in ("accuracy", "macro_f1")},
+        "out_of_fold": {
+            metric: {name: facts["out_of_fold"][metric][name] for name in ("value", "low", "high")}
+            for metric in ("accuracy", "macro_f1")
+        },
         "same_layers": same,
         "whole_base": rest[0] if rest else same,
     }
@@ -301,6 +311,7 @@ def main() -> None:
     if options.data is None:
         parser.error("--data names the folder with metadata.csv")
 
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the base is on this machine: neither side waits for a hub
     with tempfile.TemporaryDirectory(prefix="honed-images-") as folder:
         work = Path(folder)
         data = some_rows(options.data.resolve(), options.rows, work / "rows.csv")
