@@ -11,7 +11,8 @@ Both sides are a process of their own, timed from its start to its end: imports,
 the images (each image once, by Pillow), training, predictions. Same rows, pixels, epochs, batch, float32 and threads.
 Our folds keep their stop part and choose their epoch by it, but none ends early (`--patience` is the number of epochs).
 `strict_ratio` holds the whole of ours against the seconds of `trainer.train()` alone. Ours and the peer's runs take
-turns; run i leaves out fold i, and medians are quoted. The rows that honed locks away are nobody's.
+turns; run i leaves out fold i, and medians are quoted. The rows that honed locks away are nobody's. Images that are not
+square are letterboxed by ours and stretched by the peer.
 """
 
 from __future__ import annotations
