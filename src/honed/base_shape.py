@@ -87,6 +87,9 @@ def cut_off(config: Any, n_layers: int) -> None:
         inner.num_hidden_layers = n_layers
         if getattr(inner, "layer_types", None):
             inner.layer_types = inner.layer_types[:n_layers]
+        if getattr(inner, "stage_names", None):  # a vision backbone names its layers, and which of them it gives
+            inner.stage_names = inner.stage_names[: n_layers + 1]
+            inner.set_output_features_output_indices(out_features=None, out_indices=None)
 
 
 @contextmanager
