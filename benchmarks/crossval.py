@@ -31,6 +31,10 @@ import numpy as np
 FOLDS, RANK, ALPHA = 5, 8, 16
 
 
+def machine() -> str:
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
 def load(arguments: argparse.Namespace) -> tuple[list[str], np.ndarray, tuple[str, ...], np.ndarray]:
     """Texts, labels, label names, and the fold of each row (stratified)."""
     from sklearn.model_selection import StratifiedKFold
@@ -236,7 +240,7 @@ def main() -> None:
         "ratio": first["ratio"],
         "ours_s": first["ours_s"],
         "peer_s": peer_s,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "macro_f1": first["macro_f1"],
         "peer_macro_f1": macro_f1(label, peer_prediction, fold),
         "peer_accuracy": float((peer_prediction == label).mean()),

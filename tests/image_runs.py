@@ -53,6 +53,7 @@ def make_run(folder: Path, method: str, head: str, **settings: Any) -> Path:
         write_coloured(data)
     chosen: dict[str, Any] = {
         "base": str(base), "method": method, "head": head, "depth": 2, "image_size": 28, "folds": 2, "epochs": 3,
-        "learning_rate": 1e-2, "holdout_frac": 0.3, "device": "cpu", "out": folder / f"{method}-{head}-{len(settings)}",
+        "views": 1, "layers": "all", "learning_rate": 1e-2, "holdout_frac": 0.3, "device": "cpu",
+        "out": folder / f"{method}-{head}-{len(settings)}",
     }  # fmt: skip
     return honed.fit(data, chosen | settings).path

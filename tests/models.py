@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from honed.bases import BASES, ResolvedBase, load_backbone, resolve
+from honed.base_catalogue import BASES
+from honed.bases import ResolvedBase, load_backbone, resolve
 from honed.data.folds import FoldPlan
 from honed.events import Emitter, Listener
 from honed.methods.base import get_method

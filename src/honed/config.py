@@ -63,23 +63,23 @@ texts, half for images"""
     image_fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """how an image becomes square: padded, stretched, or cut off"""
     views: int = Field(1, ge=1, le=64)
-    """views of each image to learn from, the frozen layers computed once for each; 1: the image as it is"""
+    """views of each image to learn from, the frozen layers computed once for each (images: 4); 1: the image as it is"""
     augment: str = "mirror,tilt,crop"
     """how views differ: any of mirror (left-right), flip (up-down), turn (quarters), tilt (10 degrees), crop"""
-    average_views: bool = True
-    """a prediction is the mean over all views; --no-average-views reads the image as it is"""
+    average_views: bool = False
+    """a prediction is the mean over all views: a little better, at the cost of as many passes, and of every export"""
     folds: int = Field(5, ge=2, le=50)
     """folds of the cross-validation"""
     holdout_frac: float = Field(0.15, gt=0, lt=0.9)
     """share of the rows that is locked until the gate"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
-    """share of a fold's training rows that decides when it stops; 0 trains all epochs"""
+    """share of a fold's training rows that decides when it stops; 0 trains all epochs (images: 0)"""
     epochs: int = Field(4, ge=1, le=1000)
-    """passes over the training rows, at most (default for images: 8)"""
+    """passes over the training rows, at most (images: 8)"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
-    """rows a step and fold (default for images: 32)"""
+    """rows a step and fold (images: 32)"""
     learning_rate: Annotated[float, Field(gt=0, lt=10)] | Literal["auto"] | None = None
     """peak learning rate of the adapter (AdamW); auto finds one per fold (default: the method's own)"""
     trials: str = ""
@@ -89,7 +89,7 @@ texts, half for images"""
     parameters: str | None = None
     """trained parameters of the adapter, at most: 50k, or a share of the base such as 3e-4; picks method and size"""
     head_learning_rate: float = Field(1e-2, gt=0, lt=10)
-    """peak learning rate of the head (default for images: 0.003)"""
+    """peak learning rate of the head (images: 0.001)"""
     weight_decay: float = Field(0.01, ge=0, lt=10)
     """AdamW's decoupled weight decay"""
     warmup_frac: float = Field(0.1, ge=0, lt=1)

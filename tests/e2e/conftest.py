@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from honed.bases import BASES, find_locally
+from honed.base_catalogue import BASES
+from honed.bases import find_locally
 
 WORDS = {
     "fruit": ["apple", "pear", "plum", "mango", "cherry", "peach", "lemon"],

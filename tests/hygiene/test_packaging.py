@@ -44,7 +44,7 @@ def test_a_pin_that_names_a_build_or_a_file_is_caught(line: str) -> None:
 
 
 def test_mirrors_and_data_are_pinned_as_in_the_code() -> None:
-    from honed.bases import BASES
+    from honed.base_catalogue import BASES
     from honed.data.licences import PACKAGE, VERSION
 
     extras = PROJECT["optional-dependencies"]

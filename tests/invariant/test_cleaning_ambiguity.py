@@ -16,7 +16,8 @@ import pytest
 
 import models as m
 import tuning_runs as tr
-from honed.bases import BASES, find_locally
+from honed.base_catalogue import BASES
+from honed.bases import find_locally
 from honed.data.dataset import Dataset
 from honed.data.folds import plan_folds
 from honed.evidence.metrics import row_correct, softmax

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from honed import base_conversion
+from honed.base_catalogue import BASES
 from honed.base_conversion import convert_dinov2
-from honed.bases import BASES, load_backbone, resolve
+from honed.bases import load_backbone, resolve
 from honed.errors import BaseModelError
 from tolerances import tolerance
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from honed import base_files, bases
+from honed.base_catalogue import BASES
 from honed.base_files import base_sha256, file_sha256, read_header, weight_files
 from honed.base_sources import NotHere
-from honed.bases import BASES, find_locally, load_backbone, load_classifier, load_tokenizer, resolve
+from honed.bases import find_locally, load_backbone, load_classifier, load_tokenizer, resolve
 from honed.errors import BaseModelError, UsageError
 
 needs_minilm = pytest.mark.skipif(

@@ -22,6 +22,7 @@ from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.settle import with_layers, with_task
 from honed.planning.shapes import read_base_shape
 from honed.planning.shapes import shortened as shortened_shape
+from honed.tasks.base import get_task
 from image_runs import make_run, save_tiny_image_base, write_coloured
 from tolerances import tolerance
 
@@ -122,11 +123,13 @@ def test_its_export_gives_the_same_answers_in_the_other_program(cut_run: Path, t
 def test_settings_of_the_task_yield_to_what_is_named() -> None:
     plain = Config(data="x")
     images = with_task(plain, "image_classification")
-    assert (images.epochs, images.batch_size, images.head_learning_rate) == (8, 32, 3e-3)
+    own = get_task("image_classification").defaults
+    assert own and {name: getattr(images, name) for name in own} == dict(own)
+    assert any(value != getattr(plain, name) for name, value in own.items())
     texts = with_task(plain, "text_classification")
     assert (texts.epochs, texts.batch_size) == (plain.epochs, plain.batch_size)
     named = with_task(Config(data="x", epochs=plain.epochs, head_learning_rate=0.5), "image_classification")
-    assert (named.epochs, named.batch_size, named.head_learning_rate) == (plain.epochs, 32, 0.5), (
+    assert (named.epochs, named.batch_size, named.head_learning_rate) == (plain.epochs, own["batch_size"], 0.5), (
         "also if named as it is"
     )
 
@@ -137,7 +140,9 @@ def test_the_resolved_configuration_gives_the_same_run_again(tmp_path: Path) -> 
     named: dict[str, Any] = {"base": str(base.path), "image_size": 28, "folds": 2, "epochs": 2, "device": "cpu"}
     first = honed.fit(data, **named, out=tmp_path / "first")
     written = make_config(read_config(first.path / "config.yaml"))
-    assert (written.layers, written.batch_size, written.epochs, written.head_learning_rate) == (2, 32, 2, 3e-3)
+    own = get_task("image_classification").defaults
+    assert (written.layers, written.epochs) == (2, 2), "half of 3 layers, and what was named"
+    assert (written.batch_size, written.head_learning_rate) == (own["batch_size"], own["head_learning_rate"])
     again = honed.fit(data, written.model_dump(), out=tmp_path / "again")
     for name in ("oof.parquet", "adapter/adapter_model.safetensors", "adapter/head.safetensors"):
         assert (first.path / name).read_bytes() == (again.path / name).read_bytes()

@@ -243,7 +243,8 @@ def bases(json: Json = False) -> int:
     from dataclasses import asdict
 
     from honed.app.findings import bases_table
-    from honed.bases import BASES, find_locally
+    from honed.base_catalogue import BASES
+    from honed.bases import find_locally
 
     found = {name: find_locally(spec) for name, spec in sorted(BASES.items())}
     if json:

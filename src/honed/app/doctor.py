@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from honed.base_catalogue import BASES
 from honed.base_files import cache_folder
-from honed.bases import BASES, find_locally
+from honed.bases import find_locally
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -147,7 +147,7 @@ def bases_table(found: Mapping[str, tuple[Source, Path] | None]) -> Table:
     """The named bases, each with where it was found or how to get it."""
     from rich.table import Table
 
-    from honed.bases import BASES
+    from honed.base_catalogue import BASES
 
     table = Table(box=None, pad_edge=False)
     for header in ("base", "what it is", "licence", "where"):

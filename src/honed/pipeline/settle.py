@@ -17,7 +17,7 @@ from honed.evidence.requirement import Requirement
 from honed.tasks.base import get_task
 from honed.tasks.image_classification import patch_size
 
-AUTO_PATCHES = (6, 16)
+AUTO_PATCHES = (4, 16)
 """Patches along a side of the smallest and of the largest image that `--image-size auto` asks for (docs/images.md)."""
 
 
@@ -77,6 +77,8 @@ def with_task(config: Config, task: str) -> Config:
     if config.head == "auto":
         update["head"] = own.default_head
     update |= {name: value for name, value in own.defaults.items() if name not in config.model_fields_set}
+    if config.trials or config.learning_rate == "auto":
+        update.pop("stop_frac", None)  # settings are chosen by the stop parts
     return config.model_copy(update=update)
 
 

@@ -41,6 +41,10 @@ def first_token(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor
     return hidden[:, 0]
 
 
+STANDARD = ("center", "scale")
+"""By what a linear head's features are shifted and divided, (d,) each; part of a slot's state, never trained."""
+
+
 class LinearHead(torch.nn.Module):
     """logits = W_s (pool(h) - center_s) / scale_s + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c).
 
@@ -75,7 +79,7 @@ class LinearHead(torch.nn.Module):
         scale = features.std(0, correction=0)
         rounding = 1e-6 * features.abs().amax(0).clamp(min=1)
         scale = torch.where(scale > rounding, scale, torch.ones_like(scale))
-        self.standard[slot] = {"center": features.mean(0).to(weight), "scale": scale.to(weight)}
+        self.standard[slot] = dict(zip(STANDARD, (features.mean(0).to(weight), scale.to(weight)), strict=True))
 
     def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
         """Leaf parameters of one slot: weight (c, d) and bias (c,)."""

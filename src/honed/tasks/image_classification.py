@@ -45,7 +45,13 @@ class ImageClassification:
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "both", "native")
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
     layers_frac: ClassVar[float] = 0.5
-    defaults: ClassVar[Mapping[str, Any]] = {"epochs": 8, "batch_size": 32, "head_learning_rate": 3e-3}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "epochs": 8,
+        "views": 4,
+        "batch_size": 32,
+        "head_learning_rate": 1e-3,
+        "stop_frac": 0.0,
+    }
     standardises: ClassVar[bool] = True
     tokenizer = None
 

@@ -15,7 +15,7 @@ from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import Host, Method
 from honed.routing import Segment, SharedInput
-from honed.tasks.heads import LinearHead
+from honed.tasks.heads import STANDARD, LinearHead
 from honed.training.layers import find_layers, resolve_depth
 from honed.training.trunk import TrunkCache, capture, replay
 
@@ -122,10 +122,11 @@ class Stack:
         return state
 
     def load_slot_state(self, slot: int, state: dict[str, torch.Tensor]) -> None:
-        """Put a state of `slot_state` into a slot."""
-        adapter = self.adapters.names(slot)
-        head = self.head_parameters(slot) | self.head.standard.get(slot, {})
+        """Put a state of `slot_state`, or of `plain_head`, into a slot."""
+        adapter, head = self.adapters.names(slot), self.head_parameters(slot)
+        standard = {name: state[f"head.{name}"] for name in STANDARD if f"head.{name}" in state}
         own = {f"adapter.{name}" for name in adapter} | {f"head.{name}" for name in head}
+        own |= {f"head.{name}" for name in standard}
         if own != state.keys():
             odd = sorted(own ^ state.keys())
             raise UsageError(f"The state does not fit this stack: {len(odd)} names differ, first {odd[0]!r}.")
@@ -133,6 +134,9 @@ class Stack:
         with torch.no_grad():
             for name, parameter in head.items():
                 parameter.copy_(state[f"head.{name}"])
+        self.head.standard.pop(slot, None)
+        if standard:
+            self.head.standard[slot] = {name: tensor.to(self.device, copy=True) for name, tensor in standard.items()}
 
     # -- forward ----------------------------------------------------------------------------------------------------
 
