@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from honed import base_files, bases
+from honed import base_catalogue, base_files, bases
 from honed.base_catalogue import BASES
 from honed.base_files import base_sha256, file_sha256, read_header, weight_files
 from honed.base_sources import NotHere
@@ -234,7 +234,7 @@ def test_unknown_names_are_refused_with_a_way_out(name: str, tmp_path: Path, mon
 
 
 def test_the_search_says_what_was_tried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bases.Mirror, "folder", lambda self: None)
+    monkeypatch.setattr(base_catalogue.Mirror, "folder", lambda self: None)
     with pytest.raises(BaseModelError) as caught:
         resolve("minilm")
     text = str(caught.value)
@@ -259,7 +259,7 @@ def test_sources_are_asked_in_the_promised_order(copy: Path, monkeypatch: pytest
     monkeypatch.setitem(BASES, "minilm", spec)
     monkeypatch.setattr(bases, "from_hub_cache", here(copy))
     monkeypatch.setattr(bases, "from_hub", here(copy))
-    monkeypatch.setattr(bases.Mirror, "folder", lambda self: copy)
+    monkeypatch.setattr(base_catalogue.Mirror, "folder", lambda self: copy)
     assert resolve("minilm").source == "hub cache"
     assert resolve(spec.hub_id).source == "hub cache"
     monkeypatch.setattr(bases, "from_hub_cache", not_here)

