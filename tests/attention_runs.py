@@ -61,6 +61,7 @@ def fit_planted(data: Path, base: Path, out: Path, **settings: Any) -> Path:
     """A run that learns it, if there is something to learn."""
     chosen: dict[str, Any] = {
         "base": str(base), "method": "full", "head": "cls", "depth": "all", "image_size": SIDE * PATCH, "folds": 2,
+        "layers": "all", "views": 1, "batch_size": 16, "head_learning_rate": 1e-2, "stop_frac": 0.1,
         "epochs": 30, "patience": 12, "learning_rate": 3e-3, "holdout_frac": 0.1, "device": "cpu", "gate": False,
         "clean": "off", "out": out,
     }  # fmt: skip

@@ -280,5 +280,9 @@ def test_other_folders_and_texts_with_masks_are_refused(
     assert "this run classifies texts" in capsys.readouterr().err
     assert cli(["attention", str(learned), image, "--mask", "mask"]) == 2
     assert "together with new inputs" in capsys.readouterr().err
+    assert cli(["attention", str(learned), image, "--regions", "chest"]) == 2
+    assert "--regions chest was given together with new inputs" in capsys.readouterr().err
+    assert cli(["attention", str(learned), "--mask", "", "--regions", "chest"]) == 2
+    assert "needs masks of lungs and heart" in capsys.readouterr().err
     assert cli(["attention", str(learned), "--out", str(place / "data")]) == 2
     assert "is not empty" in capsys.readouterr().err

@@ -187,7 +187,7 @@ def _reader(cells: Cells, keep: Sequence[int], index: Mapping[str, int], roles: 
         row = next(i for i in keep if cells.reader[i] == name)
         raise DataError(
             f"Column {roles.reader!r} of the second reader holds {len(unknown)} labels that {roles.label!r} does not"
-            f" have: {', '.join(map(repr, list(unknown)[:5]))} ({name!r} in {n_rows} rows, first in row {row + 1}).",
+            f" have: {', '.join(map(repr, sorted(unknown)[:5]))} ({name!r} in {n_rows} rows, first in row {row + 1}).",
             cause=f"The classes are {', '.join(list(index)[:10])}; a cell may be empty where nobody read.",
             remedy=(f"Did you mean {near[0]!r}? " if near else "") + "Write both columns in the same words.",
         )

@@ -67,7 +67,7 @@ def export(
     if n_averaged > 1:
         raise UsageError(
             f"{run} averages its predictions over {n_averaged} views of each image, which no other program does.",
-            remedy="Train it with --no-average-views, or serve it with `honed predict`.",
+            remedy="Train it with --no-average-views, the default, or use `honed predict`.",
         )
     chosen.check(own.adapter, info)
     target = export_folder(own.path, to, out)
