@@ -207,7 +207,7 @@ def test_a_fit_killed_by_the_system_resumes_to_the_same_table(tmp_path: Path, re
 
 
 def test_a_fit_on_images_killed_by_the_system_resumes_to_the_same_table(tmp_path: Path, repo: Path) -> None:
-    """The base cut off, heads that read standardised features, several views of each image."""
+    """The base cut off, several views of each image."""
     from honed.config import make_config
     from honed.pipeline.fit import fit, resume
 
@@ -223,8 +223,6 @@ def test_a_fit_on_images_killed_by_the_system_resumes_to_the_same_table(tmp_path
         env={**os.environ, "PYTHONPATH": str(repo / "src")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    kept = load_file(tmp_path / "killed" / "checkpoint" / "train" / "tensors.safetensors")
-    assert {"final/now/head.center", "final/now/head.scale"} <= kept.keys(), "the heads are standardised"
     resumed = resume(tmp_path / "killed")
     for name in ("oof.parquet", "adapter/adapter_model.safetensors", "adapter/head.safetensors", "adapter/honed.json"):
         assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes()

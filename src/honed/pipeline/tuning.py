@@ -24,7 +24,6 @@ from honed.pipeline.bench import Bench, Group, TuningContext, make_groups
 from honed.pipeline.trial_results import GroupResult, read_result, write_result
 from honed.pipeline.trial_sampling import values_of
 from honed.pipeline.trial_space import Setting, parse_trials
-from honed.tasks.heads import plain_head
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.crossval import FINAL, CrossValidated, cross_validate, out_of_fold
 from honed.training.loop import Rates, SlotPlan, SlotRun
@@ -133,7 +132,7 @@ def tune_and_cross_validate(bench: Bench, settings: Sequence[Setting], targets: 
     best_epoch = {f"fold {one.fold}": one.best_epoch for one in winners}
     last = len(final.curve) - 1
     trained = CrossValidated(
-        predictions, plain_head(final.snapshots[last]), curves | {FINAL: final.curve}, best_epoch | {FINAL: last}
+        predictions, final.snapshots[last], curves | {FINAL: final.curve}, best_epoch | {FINAL: last}
     )
     rates = _final_rates(groups[at], choice.trial, results[at].tests)
     index = groups[at].trials.index(choice.trial)

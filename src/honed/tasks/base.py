@@ -53,8 +53,6 @@ class Task(Protocol):
     """The share of the base's layers that is used where the user names none."""
     defaults: ClassVar[Mapping[str, Any]]
     """Settings that suit it better than those of every task, where the user names none."""
-    standardises: ClassVar[bool]
-    """Whether a linear head reads features scaled to mean 0 and variance 1, as the frozen base gives them."""
 
     @property
     def n_views(self) -> int:

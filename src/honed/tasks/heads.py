@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -41,14 +40,9 @@ def first_token(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor
     return hidden[:, 0]
 
 
-STANDARD = ("center", "scale")
-"""By what a linear head's features are shifted and divided, (d,) each; part of a slot's state, never trained."""
-
-
 class LinearHead(torch.nn.Module):
-    """logits = W_s (pool(h) - center_s) / scale_s + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c).
+    """logits = W_s pool(h) + b_s; h: (rows, tokens, d), mask: (rows, tokens) -> (rows, c). Starts at zero.
 
-    W and b start at zero; center and scale are 0 and 1 until `standardise`, and are never trained.
     width : of what `pool` gives.
     """
 
@@ -68,18 +62,6 @@ class LinearHead(torch.nn.Module):
         zeros = [torch.zeros(n_classes, width, dtype=dtype) for _ in range(n_slots)]
         self.weight = torch.nn.ParameterList([torch.nn.Parameter(w) for w in zeros])
         self.bias = torch.nn.ParameterList([torch.nn.Parameter(w[:, 0].clone()) for w in zeros])
-        self.standard: dict[int, dict[str, torch.Tensor]] = {}
-
-    def standardise(self, slot: int, features: torch.Tensor) -> None:
-        """Let a slot read features of mean 0 and variance 1. features : (rows, width), those of its training rows.
-
-        A feature that varies by no more than its rounding keeps its scale.
-        """
-        weight = self.weight[slot]
-        scale = features.std(0, correction=0)
-        rounding = 1e-6 * features.abs().amax(0).clamp(min=1)
-        scale = torch.where(scale > rounding, scale, torch.ones_like(scale))
-        self.standard[slot] = dict(zip(STANDARD, (features.mean(0).to(weight), scale.to(weight)), strict=True))
 
     def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
         """Leaf parameters of one slot: weight (c, d) and bias (c,)."""
@@ -89,30 +71,8 @@ class LinearHead(torch.nn.Module):
         """Logits (rows, c) from the backbone's output and the attention mask (rows, tokens)."""
         pooled = self.pool(output.last_hidden_state, mask).to(self.weight[0].dtype)
         return torch.cat(
-            [
-                functional.linear(self._standardised(s, own), self.weight[s], self.bias[s])
-                for s, own in self.routing.split(pooled)
-            ]
+            [functional.linear(own, self.weight[s], self.bias[s]) for s, own in self.routing.split(pooled)]
         )
-
-    def _standardised(self, slot: int, features: torch.Tensor) -> torch.Tensor:
-        own = self.standard.get(slot)
-        return features if own is None else (features - own["center"]) / own["scale"]
-
-
-def plain_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state of a slot whose head reads features as they are, and gives the same logits as `state`.
-
-    state : keys of `Stack.slot_state`; unchanged if its head does so already.
-    """
-    plain = dict(state)
-    if "head.center" in plain:
-        center, scale = plain.pop("head.center").double(), plain.pop("head.scale").double()
-        weight, bias = plain["head.weight"], plain["head.bias"]
-        exact = weight.double() / scale
-        plain["head.weight"] = exact.to(weight.dtype)
-        plain["head.bias"] = (bias.double() - exact @ center).to(bias.dtype)
-    return plain
 
 
 class SlotModule(torch.nn.Module):
@@ -138,7 +98,6 @@ class NativeHead(torch.nn.Module):
         super().__init__()
         backbone = model.base_model
         self.routing, self.pool = routing, pool
-        self.standard: dict[int, dict[str, torch.Tensor]] = {}  # it reads features as the model made them
         self.module_names = tuple(
             name
             for name, child in model.named_children()

@@ -52,7 +52,6 @@ class ImageClassification:
         "head_learning_rate": 1e-3,
         "stop_frac": 0.0,
     }
-    standardises: ClassVar[bool] = True
     tokenizer = None
 
     def __init__(self, reading: ImageReading, length: int, n_special: int) -> None:

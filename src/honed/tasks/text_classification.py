@@ -29,7 +29,6 @@ class TextClassification:
     n_views = n_averaged = 1
     layers_frac: ClassVar[float] = 1.0
     defaults: ClassVar[Mapping[str, Any]] = {}
-    standardises: ClassVar[bool] = False
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer

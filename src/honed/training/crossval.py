@@ -14,7 +14,6 @@ from honed.data.fold_pairs import Pair
 from honed.data.folds import FoldPlan
 from honed.data.targets import NO_TARGETS, Targets, TargetsByFold
 from honed.oof import Predictions
-from honed.tasks.heads import plain_head
 from honed.training.checkpoint import CheckpointFolder
 from honed.training.loop import Loop, SlotPlan, SlotRun
 
@@ -65,7 +64,7 @@ def cross_validate(
     best_epoch[FINAL] = _final_epoch(folds, final)
     return CrossValidated(
         predictions=out_of_fold(loop, plan, [loop.predict(k, plan.split(k).test) for k in range(plan.n_folds)]),
-        final_state=plain_head(final.snapshots[best_epoch[FINAL]]),
+        final_state=final.snapshots[best_epoch[FINAL]],
         curves={run.plan.name: run.curve for run in runs},
         best_epoch=best_epoch,
     )

@@ -163,8 +163,7 @@ class Loop:
         self.accelerator = Accelerator(cpu=stack.device.type == "cpu")
 
     def start(self, plans: Sequence[SlotPlan]) -> list[SlotRun]:
-        """Runs at step 0, with the stack's present parameters as their start, and heads that know their features."""
-        self.stack.standardise(self.examples.inputs, self.trunk, {plan.slot: plan.train for plan in plans})
+        """Runs at step 0, with the stack's present parameters as their start."""
         return [SlotRun(plan, self._optimizer(plan), self.stack.slot_state(plan.slot)) for plan in plans]
 
     def train(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,6 @@ from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import Host, Method
 from honed.routing import Segment, SharedInput
-from honed.tasks.heads import STANDARD, LinearHead
 from honed.training.layers import find_layers, resolve_depth
 from honed.training.trunk import TrunkCache, capture, replay
 
@@ -117,16 +116,12 @@ class Stack:
         state = {f"adapter.{name}": tensor for name, tensor in self.adapters.state(slot).items()}
         for name, parameter in self.head_parameters(slot).items():
             state[f"head.{name}"] = parameter.detach().to("cpu", copy=True)
-        for name, tensor in self.head.standard.get(slot, {}).items():
-            state[f"head.{name}"] = tensor.to("cpu", copy=True)
         return state
 
     def load_slot_state(self, slot: int, state: dict[str, torch.Tensor]) -> None:
-        """Put a state of `slot_state`, or of `plain_head`, into a slot."""
+        """Put a state of `slot_state` into a slot."""
         adapter, head = self.adapters.names(slot), self.head_parameters(slot)
-        standard = {name: state[f"head.{name}"] for name in STANDARD if f"head.{name}" in state}
         own = {f"adapter.{name}" for name in adapter} | {f"head.{name}" for name in head}
-        own |= {f"head.{name}" for name in standard}
         if own != state.keys():
             odd = sorted(own ^ state.keys())
             raise UsageError(f"The state does not fit this stack: {len(odd)} names differ, first {odd[0]!r}.")
@@ -134,9 +129,6 @@ class Stack:
         with torch.no_grad():
             for name, parameter in head.items():
                 parameter.copy_(state[f"head.{name}"])
-        self.head.standard.pop(slot, None)
-        if standard:
-            self.head.standard[slot] = {name: tensor.to(self.device, copy=True) for name, tensor in standard.items()}
 
     # -- forward ----------------------------------------------------------------------------------------------------
 
@@ -176,20 +168,6 @@ class Stack:
         batch, output = self._run(inputs, trunk, rows, self.model.base_model)
         features: torch.Tensor = self.head.pool(output.last_hidden_state, batch.get("attention_mask"))
         return features
-
-    def standardise(self, inputs: Inputs, trunk: TrunkCache | None, rows_of: Mapping[int, Rows]) -> None:
-        """Let heads read features scaled by those that the frozen base gives of these rows; `rows_of` : by slot.
-
-        Only where the task says so: see `Task.standardises`.
-        """
-        if not self.task.standardises or not isinstance(self.head, LinearHead):
-            return
-        every = np.unique(np.concatenate(list(rows_of.values())))
-        with torch.inference_mode():
-            parts = [self.features(inputs, trunk, rows) for rows in token_batches(every, inputs.n_tokens, 8192)]
-        features = torch.cat(parts).clone()
-        for slot, rows in rows_of.items():
-            self.head.standardise(slot, features[np.searchsorted(every, rows)])
 
     def _use_base(self) -> None:
         self.routing.segments = ()
