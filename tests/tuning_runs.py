@@ -22,7 +22,7 @@ FOLDS = 3
 VALUES: dict[str, Any] = {
     "method": "lora", "epochs": 3, "batch_size": 8, "max_tokens": 16, "device": "cpu", "folds": FOLDS, "patience": 9,
     "head_learning_rate": 3e-2, "learning_rate": 3e-3, "stop_frac": 0.2, "depth": 1, "method_options": {"rank": 2},
-    "task": "text_classification", "head": "mean",
+    "task": "text_classification", "head": "mean", "layers": "all",
 }  # fmt: skip
 
 

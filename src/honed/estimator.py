@@ -44,7 +44,7 @@ class HonedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # s
         method: str = "lora",
         method_options: dict[str, Any] | None = None,
         head: str = "mean",
-        layers: int | str = "all",
+        layers: int | str = "auto",
         depth: int | str = "auto",
         max_tokens: int = Config.model_fields["max_tokens"].default,
         epochs: int = Config.model_fields["epochs"].default,
@@ -87,9 +87,11 @@ class HonedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # s
         """
         from honed.bases import resolve
         from honed.pipeline.assembly import check_fits
+        from honed.pipeline.settle import with_layers
 
         config = self._config()
         found = resolve(config.base)
+        config = with_layers(config, found.n_layers)
         check_fits(config, found)
         dataset = self._dataset(checked_texts(texts), labels, groups)
         train, stop = self._parts(dataset, config)
