@@ -9,7 +9,7 @@ peer  ONE transformers `Trainer` + PEFT LoRA run of AutoModelForImageClassificat
 
 Both sides are a process of their own, timed from its start to its end: imports, loading the base, reading and scaling
 the images (each image once, by Pillow), training, predictions. Same rows, pixels, epochs, batch, float32 and threads.
-Our folds keep their stop part and choose their epoch by it, but none ends early (`--patience` is the number of epochs).
+Each image is seen in one view by both, and both train all epochs.
 `strict_ratio` holds the whole of ours against the seconds of `trainer.train()` alone. Ours and the peer's runs take
 turns; run i leaves out fold i, and medians are quoted. The rows that honed locks away are nobody's. Images that are not
 square are letterboxed by ours and stretched by the peer.
@@ -83,7 +83,7 @@ def ours(options: argparse.Namespace, data: Path, depth: str, out: Path) -> Ours
     command = [sys.executable, "-m", "honed", "fit", str(data), "--no-gate", "--json", "--out", str(out)]
     given = {
         "folds": FOLDS, "depth": depth, "layers": options.layers, "image-size": options.image_size,
-        "epochs": options.epochs, "patience": options.epochs, "batch-size": options.batch, "method": "lora",
+        "epochs": options.epochs, "views": 1, "batch-size": options.batch, "method": "lora",
     }  # fmt: skip
     for name, value in given.items():
         command += [f"--{name}", str(value)]
@@ -187,8 +187,8 @@ def layer_rows(run: Ours, task: dict[str, Any]) -> dict[str, float]:
     plan, info = FoldPlan.read(run.folder / "folds.parquet"), run.read("adapter/honed.json")
     curves, depth = run.read("metrics.json")["learning_curves"], info["depth"]
     rows = len(plan.development)
-    # The frozen layers once; the adapted ones for the linear probe, for the heads' scales and for the predictions.
-    own = rows * (info["n_layers"] - depth) + 3 * rows * depth
+    # The frozen layers once; the adapted ones for the linear probe and for the predictions.
+    own = rows * (info["n_layers"] - depth) + 2 * rows * depth
     for slot in (*range(FOLDS), None):
         split, epochs = plan.split(slot), len(curves["final" if slot is None else f"fold {slot}"])
         own += epochs * depth * (2 * len(split.train) + len(split.stop))
