@@ -89,7 +89,7 @@ texts, half for images"""
     parameters: str | None = None
     """trained parameters of the adapter, at most: 50k, or a share of the base such as 3e-4; picks method and size"""
     head_learning_rate: float = Field(1e-2, gt=0, lt=10)
-    """peak learning rate of the head (images: 0.001)"""
+    """peak learning rate of the head"""
     weight_decay: float = Field(0.01, ge=0, lt=10)
     """AdamW's decoupled weight decay"""
     warmup_frac: float = Field(0.1, ge=0, lt=1)

@@ -49,7 +49,6 @@ class ImageClassification:
         "epochs": 8,
         "views": 4,
         "batch_size": 32,
-        "head_learning_rate": 1e-3,
         "stop_frac": 0.0,
     }
     tokenizer = None
