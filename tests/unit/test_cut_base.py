@@ -142,7 +142,7 @@ def test_the_resolved_configuration_gives_the_same_run_again(tmp_path: Path) -> 
     written = make_config(read_config(first.path / "config.yaml"))
     own = get_task("image_classification").defaults
     assert (written.layers, written.epochs) == (2, 2), "half of 3 layers, and what was named"
-    assert (written.batch_size, written.head_learning_rate) == (own["batch_size"], own["head_learning_rate"])
+    assert (written.batch_size, written.views) == (own["batch_size"], own["views"])
     again = honed.fit(data, written.model_dump(), out=tmp_path / "again")
     for name in ("oof.parquet", "adapter/adapter_model.safetensors", "adapter/head.safetensors"):
         assert (first.path / name).read_bytes() == (again.path / name).read_bytes()
