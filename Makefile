@@ -38,7 +38,7 @@ $(STAMP_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 demo: $(STAMP_DEMO)
-	$(BIN)/honed demo
+	HF_HUB_OFFLINE=1 $(BIN)/honed demo
 
 test: lint pytest
 

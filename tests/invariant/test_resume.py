@@ -192,11 +192,7 @@ def test_a_fit_killed_by_the_system_resumes_to_the_same_table(tmp_path: Path, re
         "max_tokens": 16, "device": "cpu",
     }  # fmt: skip
     whole = fit(make_config({**values, "out": str(tmp_path / "whole")}))
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_FIT, json.dumps({**values, "out": str(tmp_path / "killed")})],
-        env={**os.environ, "PYTHONPATH": str(repo / "src")}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    _killed_fit({**values, "out": str(tmp_path / "killed")}, repo)
     assert (tmp_path / "killed" / "checkpoint").is_dir() and not (tmp_path / "killed" / "oof.parquet").exists()
     resumed = resume(tmp_path / "killed")
     a, b = Predictions.read(whole.oof), Predictions.read(resumed.oof)
@@ -218,15 +214,20 @@ def test_a_fit_on_images_killed_by_the_system_resumes_to_the_same_table(tmp_path
         "device": "cpu", "positive": "red",
     }  # fmt: skip
     whole = fit(make_config({**values, "out": str(tmp_path / "whole")}))
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_FIT, json.dumps({**values, "out": str(tmp_path / "killed")})],
-        env={**os.environ, "PYTHONPATH": str(repo / "src")}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    _killed_fit({**values, "out": str(tmp_path / "killed")}, repo)
     resumed = resume(tmp_path / "killed")
     for name in ("oof.parquet", "adapter/adapter_model.safetensors", "adapter/head.safetensors", "adapter/honed.json"):
         assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes()
     assert not resumed.checkpoint.exists()
+
+
+def _killed_fit(values: dict[str, Any], repo: Path) -> None:
+    """A fit in a process of its own, which kills itself in the middle."""
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_FIT, json.dumps(values)],
+        env={**os.environ, "PYTHONPATH": str(repo / "src")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
 def torch_load(adapter: Path) -> dict[str, torch.Tensor]:

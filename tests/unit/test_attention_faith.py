@@ -61,8 +61,8 @@ def test_few_rows_leave_survival_open() -> None:
 
 
 def test_what_was_not_measured_is_said_and_proves_nothing() -> None:
-    own = faithfulness("x", ids(4), None, None)
-    assert "Deletion and insertion: not run, because no curves were measured." in own.sentence
+    own = faithfulness("x", ids(1), curves(1, power=3), None)
+    assert "Deletion and insertion: not run, because 1 rows of 1 groups" in own.sentence
     assert "Random weights: not run, because" in own.sentence and not own.is_proven
     constant = faithfulness("x", ids(4), curves(4, power=3), np.array([np.nan] * 3 + [0.1]))
     assert constant.n_constant == 3 and constant.survival is None

@@ -196,7 +196,6 @@ def test_forest_and_curves_stand_where_the_figures_are() -> None:
     deletion, insertion = curve_plots(facts.faith[0])
     ends = [[float(pair.split(",")[1]) for pair in plot.own.split()] for plot in (deletion, insertion)]
     assert ends[0][0] < ends[0][-1] and ends[1][0] > ends[1][-1], "deletion falls, insertion rises"
-    assert curve_plots(faithfulness("x", ids(), None, None)) == []
     assert region_forest(replace(facts.regions, overall=facts.regions.overall[2:])) is None
 
 

@@ -27,11 +27,7 @@ from honed.pipeline.run_folder import RunFolder
 Change = Callable[[dict[str, Any]], object]
 
 
-def nothing(value: dict[str, Any]) -> None:
-    """Changes nothing."""
-
-
-def made(run: Path, options: RunOptions | None = None, metrics: Change = nothing) -> RunFacts:
+def made(run: Path, options: RunOptions | None = None, metrics: Change = lambda facts: None) -> RunFacts:
     make_run(run, options or RunOptions())
     facts = json.loads((run / "metrics.json").read_text())
     metrics(facts)

@@ -98,9 +98,7 @@ def _range(own: Estimate) -> str:
 
 
 def curve_plots(faith: Faithfulness) -> list[CurvePlot]:
-    """Deletion and insertion, or nothing if they were not measured."""
-    if not faith.curves:
-        return []
+    """Deletion and insertion."""
     return [
         _curve_plot("Taking away the strongest first (deletion)", faith.curves, "deletion"),
         _curve_plot("Putting back the strongest first (insertion)", faith.curves, "insertion"),

@@ -46,13 +46,13 @@ class Faithfulness:
     method : e.g. "rollout".    deletion : 1 - area under the deletion curve, insertion : area under the insertion
     curve; a random order as `base`, the map's order as `specialist`, so a positive difference is in the map's favour.
     survival : mean rank correlation with the map of the same model with random weights.    n_constant : rows left out
-    of it, because a map has one value throughout.    curves : mean curves, see `Curves.means`; empty if not measured.
+    of it, because a map has one value throughout.    curves : mean curves, see `Curves.means`.
     not_run : check -> reason.
     """
 
     method: str
-    deletion: Paired | None
-    insertion: Paired | None
+    deletion: Paired
+    insertion: Paired
     survival: Estimate | None
     n_constant: int
     curves: dict[str, list[float]]
@@ -66,9 +66,7 @@ class Faithfulness:
     @property
     def is_proven(self) -> bool:
         """Whether random weights change it, and both orders are better than random ones, beyond chance."""
-        return self._is_changed and all(
-            figure is not None and figure.standing > 0 for figure in (self.deletion, self.insertion)
-        )
+        return self._is_changed and all(figure.standing > 0 for figure in (self.deletion, self.insertion))
 
     @property
     def _is_changed(self) -> bool:
@@ -90,7 +88,7 @@ class Faithfulness:
         orders = [
             _order_sentence(what, figure.difference, figure.standing)
             for what, figure in (("Taking away", self.deletion), ("Putting back", self.insertion))
-            if figure is not None and figure.difference is not None
+            if figure.difference is not None
         ]
         missing = [f"{check}: {NOT_RUN}{why}." for check, why in self.not_run.items()]
         return " ".join(part for part in (self.verdict, self._survival_sentence(), *orders, *missing) if part)
@@ -111,8 +109,7 @@ class Faithfulness:
         """Plain types, with the verdict."""
         return {
             "method": self.method, "is_withheld": self.is_withheld, "is_proven": self.is_proven,
-            "sentence": self.sentence, "deletion": self.deletion and self.deletion.to_json(),
-            "insertion": self.insertion and self.insertion.to_json(),
+            "sentence": self.sentence, "deletion": self.deletion.to_json(), "insertion": self.insertion.to_json(),
             "survival": self.survival and self.survival.to_json(), "n_constant": self.n_constant,
             "curves": self.curves, "not_run": self.not_run,
         }  # fmt: skip
@@ -134,27 +131,23 @@ def rank_correlations(heat: Floats, other: Floats) -> Floats:
 
 
 def faithfulness(
-    method: str, group: Strings, curves: Curves | None, survival: Floats | None, *, level: float = 0.95
+    method: str, group: Strings, curves: Curves, survival: Floats | None, *, level: float = 0.95
 ) -> Faithfulness:
     """Judge one kind of map.
 
-    group : (n,).    curves : None if they were not measured.    survival : (n,) of `rank_correlations` between the
+    group : (n,).    survival : (n,) of `rank_correlations` between the
     trained model's maps and those of the model with random weights; None if not measured.
 
     Raises EvidenceError if the curves have not one row a group's row, or their shares do not rise from 0 to 1.
     """
     not_run: dict[str, str] = {}
-    deletion = insertion = None
-    if curves is None:
-        not_run["Deletion and insertion"] = "no curves were measured"
-    else:
-        _check(curves, len(group))
-        areas = {name: area_under(curves.frac, getattr(curves, name)) for name in ("deletion", "random_deletion")}
-        deletion = paired(1 - areas["random_deletion"], 1 - areas["deletion"], group, level=level)
-        map_area, random_area = (area_under(curves.frac, c) for c in (curves.insertion, curves.random_insertion))
-        insertion = paired(random_area, map_area, group, level=level)
-        if deletion.not_run or insertion.not_run:
-            not_run["Deletion and insertion"] = deletion.not_run or insertion.not_run
+    _check(curves, len(group))
+    gone, gone_at_random = (area_under(curves.frac, c) for c in (curves.deletion, curves.random_deletion))
+    deletion = paired(1 - gone_at_random, 1 - gone, group, level=level)
+    back, back_at_random = (area_under(curves.frac, c) for c in (curves.insertion, curves.random_insertion))
+    insertion = paired(back_at_random, back, group, level=level)
+    if deletion.not_run or insertion.not_run:
+        not_run["Deletion and insertion"] = deletion.not_run or insertion.not_run
     mean = None if survival is None else average(survival, group, level=level)
     if mean is None:
         not_run["Random weights"] = (
@@ -163,9 +156,7 @@ def faithfulness(
             else "fewer than two groups have maps that differ within themselves"
         )
     n_constant = 0 if survival is None else int((~np.isfinite(survival)).sum())
-    return Faithfulness(
-        method, deletion, insertion, mean, n_constant, {} if curves is None else curves.means(), not_run
-    )
+    return Faithfulness(method, deletion, insertion, mean, n_constant, curves.means(), not_run)
 
 
 def _check(curves: Curves, n_rows: int) -> None:

@@ -96,23 +96,6 @@ class RegionFigure:
             "n_no_heat": self.n_no_heat,
         }  # fmt: skip
 
-    def to_row(self) -> dict[str, Any]:
-        """The same, flat: one row of a table, None where a figure is missing."""
-        row: dict[str, Any] = {
-            "region": self.region, "class": self.class_name, "n": self.density.n, "n_groups": self.density.n_groups,
-            "n_empty": self.n_empty, "n_no_heat": self.n_no_heat, "area": self.area, "base_share": self.base_share,
-            "specialist_share": self.specialist_share,
-        }  # fmt: skip
-        for name, figure in (("density", self.density), ("pointing", self.pointing)):
-            for part in ("base", "specialist", "difference"):
-                own = getattr(figure, part)
-                for end in ("value", "low", "high"):
-                    row[f"{name}_{part}" + ("" if end == "value" else f"_{end}")] = own and getattr(own, end)
-        return row | {
-            "p_value": self.density.p_value, "corrected_p": self.corrected_p, "pointing_p_value": self.pointing.p_value,
-            "not_run": self.density.not_run,
-        }  # fmt: skip
-
 
 @dataclass(frozen=True)
 class RegionTable:
@@ -132,10 +115,6 @@ class RegionTable:
             "overall": [figure.to_json() for figure in self.overall],
             "per_class": [figure.to_json() for figure in self.per_class],
         }  # fmt: skip
-
-    def to_rows(self) -> list[dict[str, Any]]:
-        """One flat row a region and class, for a Parquet or CSV file; the same keys in every row."""
-        return [figure.to_row() for figure in (*self.overall, *self.per_class)]
 
 
 def normalised(heat: Floats) -> Floats:

@@ -34,9 +34,10 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """What is known of the rows whose attention was measured: all out-of-fold. (n,) each.
+    """What is known of the rows whose attention was measured. (n,) each.
 
-    label_names : of `label`.    is_correct : whether the model that never saw the row was right.
+    label_names : of `label`.    is_correct : whether the model that never saw the row was right. The attention is
+    another's, the shipped model's, which was trained on these rows.
     """
 
     label: Ints

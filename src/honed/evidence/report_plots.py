@@ -145,24 +145,46 @@ def share_bar(share: float) -> Markup:
     return _svg(120, 16, "", parts, "classbar")
 
 
-def reliability(title: str, bins: Sequence[Bin]) -> Markup:
-    """Confidence against the share that was right, with intervals; below, how many rows had that confidence."""
-    left, top, size = 44.0, 10.0, 280.0
+_SQUARE_LEFT, _SQUARE_TOP, _SQUARE_SIZE = 44.0, 10.0, 280.0
+_SQUARE_BOTTOM = _SQUARE_TOP + _SQUARE_SIZE
 
-    def x(value: float) -> float:
-        return left + size * value
 
-    def y(value: float) -> float:
-        return top + size * (1 - value)
+def _square_x(value: float) -> float:
+    return _SQUARE_LEFT + _SQUARE_SIZE * value
 
+
+def _square_y(value: float) -> float:
+    return _SQUARE_TOP + _SQUARE_SIZE * (1 - value)
+
+
+def _unit_square(below: float) -> list[str]:
+    """A square from 0 to 100 % in both directions, with its diagonal. below : where the numbers of x stand."""
+    x, y = _square_x, _square_y
     parts: list[str] = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(x(tick), top, x(tick), top + size, "grid"))
-        parts.append(_line(left, y(tick), left + size, y(tick), "grid"))
-        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "tick", "end"))
-        parts.append(_text(x(tick), top + size + 58, f"{100 * tick:.0f}", "tick", "middle"))
+        parts.append(_line(x(tick), y(1), x(tick), y(0), "grid"))
+        parts.append(_line(x(0), y(tick), x(1), y(tick), "grid"))
+        parts.append(_text(x(0) - 6, y(tick) + 4, f"{100 * tick:.0f}", "tick", "end"))
+        parts.append(_text(x(tick), y(0) + below, f"{100 * tick:.0f}", "tick", "middle"))
     parts.append(_line(x(0), y(0), x(1), y(1), "diagonal"))
-    base = top + size + 44
+    return parts
+
+
+def _upwards(words: str) -> str:
+    """What y means, along the left side of the square."""
+    middle = _n(_square_y(0.5))
+    return (
+        f'<text x="12" y="{middle}" class="tick" text-anchor="middle" transform="rotate(-90 12 {middle})">'
+        f"{words}</text>"
+    )
+
+
+def reliability(title: str, bins: Sequence[Bin]) -> Markup:
+    """Confidence against the share that was right, with intervals; below, how many rows had that confidence."""
+    x, y = _square_x, _square_y
+
+    parts = _unit_square(below=58)
+    base = _SQUARE_BOTTOM + 44
     total = sum(b.n for b in bins) or 1
     tallest = max((b.n for b in bins), default=1) or 1
     for b in bins:
@@ -175,15 +197,12 @@ def reliability(title: str, bins: Sequence[Bin]) -> Markup:
     parts += [
         f'<circle cx="{_n(x(b.confidence))}" cy="{_n(y(b.accuracy))}" r="4" class="mark own"/>' for b in bins if b.n
     ]
-    parts.append(_text(x(0.5), top + size + 76, "confidence, % (bars: rows)", "tick", "middle"))
-    parts.append(
-        f'<text x="12" y="{_n(y(0.5))}" class="tick" text-anchor="middle" '
-        f'transform="rotate(-90 12 {_n(y(0.5))})">really right, %</text>'
-    )
+    parts.append(_text(x(0.5), _SQUARE_BOTTOM + 76, "confidence, % (bars: rows)", "tick", "middle"))
+    parts.append(_upwards("really right, %"))
     told = "; ".join(
         f"confidence {percent(b.confidence, 0)}: right {percent(b.accuracy, 0)} of {b.n} rows" for b in bins if b.n
     )
-    return _svg(WIDTH, top + size + 84, f"{title}, {total} rows. {told}.", parts)
+    return _svg(WIDTH, _SQUARE_BOTTOM + 84, f"{title}, {total} rows. {told}.", parts)
 
 
 def roc(
@@ -193,38 +212,23 @@ def roc(
     point: tuple[float, float] | None,
 ) -> Markup:
     """The ROC curve in its band. curve : sensitivity, its low and its high end; point : the operating point."""
-    left, top, size = 44.0, 10.0, 280.0
-
-    def x(value: float) -> float:
-        return left + size * value
-
-    def y(value: float) -> float:
-        return top + size * (1 - value)
+    x, y = _square_x, _square_y
 
     def along(values: Sequence[float], rates: Sequence[float]) -> str:
         return " ".join(f"{_n(x(rate))},{_n(y(value))}" for rate, value in zip(rates, values, strict=True))
 
     sensitivity, low, high = curve
     rates = list(false_positive_rate)
-    parts: list[str] = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(x(tick), top, x(tick), top + size, "grid"))
-        parts.append(_line(left, y(tick), left + size, y(tick), "grid"))
-        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "tick", "end"))
-        parts.append(_text(x(tick), top + size + 16, f"{100 * tick:.0f}", "tick", "middle"))
-    parts.append(_line(x(0), y(0), x(1), y(1), "diagonal"))
+    parts = _unit_square(below=16)
     parts.append(f'<polygon points="{along(high, rates)} {along(low[::-1], rates[::-1])}" class="band own"/>')
     parts.append(f'<polyline points="{along([0.0, *sensitivity], [0.0, *rates])}" class="curve own"/>')
     told = f"ROC curve, {title}"
     if point is not None:
         parts.append(f'<circle cx="{_n(x(point[0]))}" cy="{_n(y(point[1]))}" r="4.5" class="mark own"/>')
         told += f"; operating point: {percent(point[1])} of the ill found, {percent(point[0])} of the healthy alarmed"
-    parts.append(_text(x(0.5), top + size + 34, "false alarms, % of the healthy", "tick", "middle"))
-    parts.append(
-        f'<text x="12" y="{_n(y(0.5))}" class="tick" text-anchor="middle" '
-        f'transform="rotate(-90 12 {_n(y(0.5))})">found, % of the ill</text>'
-    )
-    return _svg(WIDTH, top + size + 42, told + ".", parts)
+    parts.append(_text(x(0.5), _SQUARE_BOTTOM + 34, "false alarms, % of the healthy", "tick", "middle"))
+    parts.append(_upwards("found, % of the ill"))
+    return _svg(WIDTH, _SQUARE_BOTTOM + 42, told + ".", parts)
 
 
 def learning_curve(curve: Curve, highest: float) -> Markup:

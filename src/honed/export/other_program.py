@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,16 +185,13 @@ class OtherProgram(ABC):
         return result
 
 
-class reading:  # noqa: N801 - a context manager reads as a verb
+@contextmanager
+def reading(what: str) -> Iterator[None]:
     """Turns whatever the other program raises over a part of the export into `Unreadable`."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, Unreadable):
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise Unreadable(f"its {self._what} gives {type(error).__name__}: {reason}".rstrip(": .")) from error
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise Unreadable(f"its {what} gives {type(error).__name__}: {reason}".rstrip(": .")) from error

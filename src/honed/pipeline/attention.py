@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from honed.config import Config, make_config, read_config
-from honed.data.chest_regions import OUTSIDE
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.data.image_files import ImageFile
 from honed.data.readers import folder_of
-from honed.data.regions import BORDER, PADDING
 from honed.errors import UsageError
 from honed.events import Emitter, Listener
 from honed.evidence.attention_regions import RegionTable, region_shares, region_table
-from honed.evidence.attention_shortcut import ScoredRows, ShortcutCheck, shortcut_checks
+from honed.evidence.attention_shortcut import SUSPECTS, ScoredRows, ShortcutCheck, shortcut_checks
 from honed.evidence.report import write_report
 from honed.oof import Predictions
 from honed.pipeline.attention_checks import Asked, Checked, check_maps
@@ -51,9 +49,6 @@ from honed.pipeline.run_folder import RunFolder
 from honed.probes.measure import MAPS, Encoded, measure_maps
 from honed.probes.subject import Probe
 from honed.serving.engine import Specialist, load_specialist
-
-SUSPICIOUS = (BORDER, PADDING, OUTSIDE)
-"""Regions where no finding can be."""
 
 
 def attention(
@@ -206,7 +201,7 @@ def _shortcuts(run: RunFolder, looked: Looked, plan: FoldPlan, level: float) -> 
     """Whether attention where no finding can be tells what the out-of-fold models got right, or the label."""
     if looked.cover is None:
         return []
-    cover = {name: own for name, own in looked.cover.items() if name in SUSPICIOUS}
+    cover = {name: own for name, own in looked.cover.items() if name in SUSPECTS}
     shares = region_shares(gridded(looked.maps[SPECIALIST].heat[looked.drawn]), cover)
     oof = Predictions.read(run.oof)
     assert oof.logits is not None, "a classifier has logits"
