@@ -3,7 +3,7 @@
 adapter/
   adapter_config.json, adapter_model.safetensors   as PEFT writes them (a native head is inside, as PEFT saves it);
                                                    without adapter_config.json where PEFT has no such adapter
-  head.safetensors                                 the mean head: weight (c, d), bias (c,)
+  head.safetensors                                 the mean head: weight (c, d), bias (c,); none of a language model
   honed.json                                       everything else that a prediction depends on
 """
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+LANGUAGE = "language"
+"""The head that learns nothing: the base's own output layer."""
 _TUPLES = ("label_names", "head_modules", "positive")  # lists in JSON
 
 
@@ -32,7 +34,8 @@ class ArtifactInfo:
 
     base_* : the base the adapter was trained on; `base_sha256` must match at loading.
     tokenizer_sha256 : of the tokenizer's vocabulary and rules, "" without one.    temperature : divides the logits.
-    reading : all that decides how an image becomes tensors; empty for texts, whose length is `max_tokens`.
+    reading : all that decides how an image becomes tensors, or a conversation (its template among it); empty for
+        texts to classify, whose length is `max_tokens`.
     ordinal : whether the classes are grades in their order.
     positive, threshold : who has at least this probability of these classes together is called ill; None: nobody asked.
     n_layers, depth : adapted are the top `depth` of `n_layers`.    head_modules : names of a native head's modules.
@@ -108,15 +111,19 @@ def save_artifact(folder: Path, artifact: Artifact, *, sites: Sequence[str]) -> 
     tensors = files.tensors if files else state
     if info.head_modules:
         tensors = tensors | {method.peft_prefix + name: tensor for name, tensor in parts["head"].items()}
-    else:
+    elif info.head != LANGUAGE:
         save_file(parts["head"], partial / "head.safetensors")
     save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
     if files:
-        task_type = "SEQ_CLS" if info.head_modules else "FEATURE_EXTRACTION"
+        task_type: str | None = "SEQ_CLS" if info.head_modules else "FEATURE_EXTRACTION"
+        if info.head == LANGUAGE:
+            task_type = "CAUSAL_LM"
+        elif info.reading:
+            task_type = None  # PEFT's kinds of task are kinds of text
         kind = {
             "base_model_name_or_path": info.base_hub_id or info.base,
             "revision": info.base_revision,
-            "task_type": None if info.reading else task_type,  # PEFT's kinds of task are kinds of text
+            "task_type": task_type,
             "modules_to_save": list(info.head_modules) or None,
         }
         write_json(partial / "adapter_config.json", files.config | kind)
@@ -144,7 +151,8 @@ def load_artifact(folder: Path) -> Artifact:
             )
         info = ArtifactInfo(**fields | {name: tuple(fields.get(name, ())) for name in _TUPLES})
         tensors = load_file(folder / "adapter_model.safetensors")
-        head = {} if info.head_modules else load_file(folder / "head.safetensors")
+        has_own = not info.head_modules and info.head != LANGUAGE
+        head = load_file(folder / "head.safetensors") if has_own else {}
         peft = folder / "adapter_config.json"
         method = get_method(info.method)
         inside = tuple(f"{method.peft_prefix}{name}." for name in info.head_modules)

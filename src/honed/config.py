@@ -42,15 +42,15 @@ class Config(BaseModel):
     """base model: a name of `honed bases`, a local folder, or a hub id; auto: minilm, for images dinov2-small"""
     revision: str | None = None
     """branch, tag or commit of a hub base"""
-    task: Literal["auto", "text_classification", "image_classification"] = "auto"
+    task: Literal["auto", "text_classification", "image_classification", "instruction"] = "auto"
     """what the specialist does; auto goes by the columns"""
     method: str = "lora"
     """how the base is adapted"""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """options of the method"""
-    head: Literal["auto", "mean", "cls", "both", "native"] = "auto"
+    head: Literal["auto", "mean", "cls", "both", "native", "language"] = "auto"
     """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
-images); native: the model class's own head"""
+images); native: the model class's own head; language: the output layer of a language model"""
     layers: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
     """how many of the base's layers are used, from the bottom; the rest is cut off: all, a number, or auto: all for \
 texts, half for images"""
@@ -123,6 +123,18 @@ texts, half for images"""
     """confidence level of every interval"""
     gate: bool = True
     """open the locked holdout at the end; --no-gate leaves it shut while you explore"""
+    safety: str = "all"
+    """probes of safety that a language model must answer: all, off, or domains such as 'medicine,finance'"""
+    probes: tuple[str, ...] = ()
+    """your own probes of safety, a YAML file; repeat for more"""
+    margin_drop: float = Field(0.1, ge=0, le=10)
+    """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
+    forgetting: float = Field(1.1, ge=1, le=100)
+    """how much the perplexity of general language may rise, as a ratio, before the gate fails"""
+    n_written: int = Field(16, ge=0, le=10_000)
+    """rows whose replies base and specialist write out, to be read side by side and compared with the reference"""
+    max_new_tokens: int = Field(96, ge=1, le=100_000)
+    """tokens of a written reply, at most"""
     keep_texts: bool = True
     """keep the texts in the run folder, so that the report can show the worst mistakes"""
     gradient_checkpointing: bool = False

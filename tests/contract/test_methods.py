@@ -173,7 +173,7 @@ def test_a_batch_of_one_slot_needs_no_segments(name: str, method: str, head: str
     stack.routing.segments, stack.routing.only = (), 1
     output = stack.model(**batch)
     torch.testing.assert_close(
-        stack.head(output, batch.get("attention_mask")), expected, **tolerance("logits_same_weights", "float64")
+        stack.head(output, batch), expected, **tolerance("logits_same_weights", "float64")
     )
 
 

@@ -80,7 +80,7 @@ def test_rollout_and_relevance_are_those_of_the_papers(head: str) -> None:
         output = stack.model(**one, output_attentions=True)
         for own in output.attentions:
             own.retain_grad()
-        logits = stack.head(output, None)
+        logits = stack.head(output, {})
         target = int(logits.argmax())
         logits[0, target].backward()
         stack.routing.only = None

@@ -77,7 +77,7 @@ def _own(specialist: Specialist, examples: Sequence[Any]) -> tuple[Array, list[A
     try:
         with torch.inference_mode():
             output = stack.model(**batch, output_hidden_states=True)
-            logits = stack.head(output, batch.get("attention_mask"))
+            logits = stack.head(output, batch)
     finally:
         stack.routing.only = None
     return logits.double().cpu().numpy(), [state.double().cpu().numpy() for state in output.hidden_states]

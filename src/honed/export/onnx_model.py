@@ -151,7 +151,7 @@ def _whole(stack: Stack, names: Sequence[str]) -> torch.nn.Module:
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
             batch = dict(zip(names, inputs, strict=True))
             output = self.model(**batch, output_hidden_states=True)
-            return self.head(output, batch.get("attention_mask")), *output.hidden_states
+            return self.head(output, batch), *output.hidden_states
 
     return Whole().eval()
 

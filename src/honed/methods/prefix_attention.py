@@ -82,12 +82,12 @@ def attend(
     is_causal = bool(module.is_causal if given is None else given)
     window = kwargs.get("sliding_window") if is_causal else None
     if attention_mask is None and is_causal:
-        position = torch.arange(query.shape[2], device=query.device)
-        attention_mask = (position <= position[:, None])[None, None]
+        position = torch.arange(key.shape[2], device=query.device)
+        attention_mask = (position <= position[-query.shape[2] :, None])[None, None]  # a cache may stand before
     if attention_mask is None and prefix.first is not None:
         attention_mask = query.new_ones(1, 1, 1, key.shape[2], dtype=torch.bool)
     if attention_mask is not None:
-        attention_mask = _extended(attention_mask, prefix, query, window)
+        attention_mask = _extended(attention_mask, prefix, query, key.shape[2] - query.shape[2], window)
     longer = torch.cat([prefix.key, key], dim=2), torch.cat([prefix.value, value], dim=2)
     return forward(module, query, *longer, attention_mask, **kwargs)
 
@@ -129,8 +129,10 @@ def _implementation(base: str, module: torch.nn.Module) -> Attention:
     return registered
 
 
-def _extended(mask: torch.Tensor, prefix: RowPrefix, query: torch.Tensor, window: int | None) -> torch.Tensor:
-    """The mask with columns for the prefix in front.
+def _extended(
+    mask: torch.Tensor, prefix: RowPrefix, query: torch.Tensor, n_cached: int, window: int | None
+) -> torch.Tensor:
+    """The mask with columns for the prefix in front. n_cached : tokens before the first of `query`.
 
     The prefix ends just before the first token. A token sees of it what lies inside the sliding window, as in
     transformers' masks over a cache of the same keys.
@@ -139,7 +141,7 @@ def _extended(mask: torch.Tensor, prefix: RowPrefix, query: torch.Tensor, window
     column = torch.arange(n_tokens, device=query.device)
     sees = torch.ones_like(column, dtype=torch.bool)[None, None, None]
     if window is not None:
-        row = torch.arange(length, device=query.device)
+        row = torch.arange(n_cached, n_cached + length, device=query.device)
         sees = (column - n_tokens > row[:, None] - window)[None, None]
     if prefix.first is not None:
         sees = sees & (column >= prefix.first[:, None])[:, None, None]

@@ -21,7 +21,7 @@ from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.pipeline.assembly import options_of, reading_of, slot_seed, stack_spec, training_options
 from honed.pipeline.trial_space import Setting
-from honed.training.build import build_stack, encode, make_trunk
+from honed.training.build import build_stack, encode, make_trunk, row_weights
 from honed.training.loop import Examples, Loop, Referee
 from honed.training.stack import Inputs, Stack
 from honed.training.trunk import TrunkCache
@@ -159,6 +159,7 @@ class Bench:
         context, folds = self.context, self.context.plan.n_folds
         # A slot trains on (folds - n_left_out) / folds of the shared batch, so that is how much larger it must be.
         options = training_options(config, round(config.batch_size * folds / (folds - n_left_out)))
-        n = len(context.part)
-        examples = Examples(self.inputs, context.part.label, np.ones(n), context.plan.fold, np.arange(n))
+        weight = row_weights(self.stack, self.inputs)
+        rows = np.arange(len(context.part))
+        examples = Examples(self.inputs, context.part.label, weight, context.plan.fold, rows)
         return Loop(self.stack, self.trunk, examples, options, context.emitter, referee)

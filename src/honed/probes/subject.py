@@ -51,7 +51,7 @@ class Subject:
         stack.adapters.use(0)
         stack.routing.only = 0
         try:
-            result: torch.Tensor = stack.head(stack.model(**batch), mask)
+            result: torch.Tensor = stack.head(stack.model(**batch), batch)
             return result
         finally:
             stack.routing.only = None

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from honed.artifact import Artifact, check_base, load_artifact, tokenizer_sha256
+from honed.artifact import Artifact, ArtifactInfo, check_base, load_artifact, tokenizer_sha256
 from honed.bases import ResolvedBase, resolve
 from honed.errors import BaseModelError
 from honed.events import Emitter
@@ -68,6 +68,12 @@ def load_specialist(folder: Path, *, base: str | None = None, device: str = "aut
     return assemble(artifact, found, device=device)
 
 
+def _reading(info: ArtifactInfo) -> dict[str, Any] | None:
+    if "n_views" in info.reading:  # of an image only those views are read that a prediction is the mean of
+        return info.reading | {"n_views": info.reading.get("n_averaged", 1)}
+    return info.reading or None
+
+
 def assemble(artifact: Artifact, base: ResolvedBase, *, device: str) -> Specialist:
     """Put an artifact onto a resolved base."""
     info = artifact.info
@@ -82,7 +88,7 @@ def assemble(artifact: Artifact, base: ResolvedBase, *, device: str) -> Speciali
         dtype=info.dtype,
         device=device,
         task=info.task,
-        reading=info.reading | {"n_views": info.reading.get("n_averaged", 1)} if info.reading else None,
+        reading=_reading(info),
         layers=info.n_layers,
     )
     stack = build_stack(base, spec, seeds=[0])

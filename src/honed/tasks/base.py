@@ -54,6 +54,9 @@ class Task(Protocol):
     defaults: ClassVar[Mapping[str, Any]]
     """Settings that suit it better than those of every task, where the user names none."""
 
+    has_classes: ClassVar[bool]
+    """Whether a row has a class, and the head says a score of each; else the head says the row's loss itself."""
+
     @property
     def n_views(self) -> int:
         """Encodings that `encode` gives of each example, one after another; 1 unless examples are augmented."""
@@ -78,6 +81,10 @@ class Task(Protocol):
 
     def n_tokens(self, encoded: Sequence[Any]) -> npt.NDArray[np.int64]:
         """Tokens of each example."""
+        ...
+
+    def row_weights(self, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
+        """How much each example counts in a mean loss."""
         ...
 
     def as_read(self, encoded: Sequence[Any]) -> list[list[int]]:

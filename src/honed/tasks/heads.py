@@ -3,11 +3,16 @@
 `mean`   mean of the last hidden state (over a text's tokens, over an image's patches), then a linear layer.
 `cls`    the first token, then a linear layer.        `both`   the first token beside the mean of the patches.
 `native` the model class's own head (`AutoModelFor...Classification`), which plain transformers + PEFT rebuilds.
+
+A head says what it takes: `own_inputs`, tensors of a batch that are its own and none of the model's; `reads_hidden`,
+whether it reads the backbone's hidden states or what the whole model says. The head of language models is in
+`language_head`.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -47,6 +52,8 @@ class LinearHead(torch.nn.Module):
     """
 
     module_names: tuple[str, ...] = ()  # none of the model's own modules belongs to it
+    own_inputs: tuple[str, ...] = ()
+    reads_hidden = True
 
     def __init__(
         self,
@@ -67,9 +74,9 @@ class LinearHead(torch.nn.Module):
         """Leaf parameters of one slot: weight (c, d) and bias (c,)."""
         return {"weight": self.weight[slot], "bias": self.bias[slot]}
 
-    def forward(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
-        """Logits (rows, c) from the backbone's output and the attention mask (rows, tokens)."""
-        pooled = self.pool(output.last_hidden_state, mask).to(self.weight[0].dtype)
+    def forward(self, output: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (rows, c) from the backbone's output and the collated batch, of which it reads the mask."""
+        pooled = self.pool(output.last_hidden_state, batch.get("attention_mask")).to(self.weight[0].dtype)
         return torch.cat(
             [functional.linear(own, self.weight[s], self.bias[s]) for s, own in self.routing.split(pooled)]
         )
@@ -93,6 +100,9 @@ class NativeHead(torch.nn.Module):
 
     model : the whole classifier; its backbone is `model.base_model`.    pool : for features of the base beside it.
     """
+
+    own_inputs: tuple[str, ...] = ()
+    reads_hidden = False
 
     def __init__(self, model: Any, routing: Routing, n_slots: int, pool: Pooling = masked_mean) -> None:
         super().__init__()
@@ -127,7 +137,7 @@ class NativeHead(torch.nn.Module):
         for name in self.module_names:
             setattr(model, name, self.slots[name].copies[slot])  # type: ignore[index]
 
-    def forward(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
-        """The model has already applied the head; mask is not needed."""
+    def forward(self, output: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The model has already applied the head; the batch is not needed."""
         logits: torch.Tensor = output.logits
         return logits

@@ -44,6 +44,7 @@ class ImageClassification:
     default_head: ClassVar[str] = "both"
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "both", "native")
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
+    has_classes: ClassVar[bool] = True
     layers_frac: ClassVar[float] = 0.5
     defaults: ClassVar[Mapping[str, Any]] = {
         "epochs": 8,
@@ -128,6 +129,10 @@ class ImageClassification:
     def n_tokens(self, encoded: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.int64]:
         """See `Task`: the same for all images."""
         return np.full(len(encoded), self.length, dtype=np.int64)
+
+    def row_weights(self, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
+        """See `Task`: all alike."""
+        return np.ones(len(encoded))
 
     def as_read(self, encoded: Sequence[npt.NDArray[np.uint8]]) -> list[list[int]]:
         """See `Task`: the sha256 of the pixels."""

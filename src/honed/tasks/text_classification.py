@@ -27,6 +27,7 @@ class TextClassification:
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "native")
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     n_views = n_averaged = 1
+    has_classes: ClassVar[bool] = True
     layers_frac: ClassVar[float] = 1.0
     defaults: ClassVar[Mapping[str, Any]] = {}
 
@@ -56,6 +57,10 @@ class TextClassification:
     def n_tokens(self, encoded: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int64]:
         """See `Task`."""
         return np.array([len(row) for row in encoded], dtype=np.int64)
+
+    def row_weights(self, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
+        """See `Task`: all alike."""
+        return np.ones(len(encoded))
 
     def as_read(self, encoded: Sequence[npt.NDArray[np.int32]]) -> list[list[int]]:
         """See `Task`: the token ids."""

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 
-from honed.bases import ResolvedBase, load_backbone, load_classifier, shortened
+from honed.bases import ResolvedBase, load_backbone, load_causal, load_classifier, shortened
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.routing import Routing
 from honed.tasks.base import Reading, check_head, get_task
 from honed.tasks.heads import LinearHead, NativeHead
+from honed.tasks.language_head import LanguageHead
 from honed.training.allocator import keep_freed_memory
 from honed.training.stack import Adaptation, Inputs, Stack
 from honed.training.trunk import TrunkCache
 
-HeadKind = Literal["mean", "cls", "both", "native"]
+HeadKind = Literal["mean", "cls", "both", "native", "language"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,20 @@ def build_stack(
     keep_freed_memory()
     routing = Routing()
     n_classes, device = len(spec.label_names), pick_device(spec.device)
-    is_native = spec.head == "native"
-    model: Any = (
-        load_classifier(base, spec.label_names, task_class.auto_class, dtype=spec.dtype, seed=spec.seed)
-        if is_native
-        else load_backbone(base, dtype=spec.dtype)
-    )
+    model: Any
+    if spec.head == "native":
+        model = load_classifier(base, spec.label_names, task_class.auto_class, dtype=spec.dtype, seed=spec.seed)
+    elif spec.head == "language":
+        model = load_causal(base, dtype=spec.dtype)
+    else:
+        model = load_backbone(base, dtype=spec.dtype)
     task = task_class.over(base, spec.reading or {"max_tokens": spec.max_tokens}, model)
     pool, n_pooled = task.pooling(spec.head)
     head: Any
-    if is_native:
+    if spec.head == "native":
         head = NativeHead(model, routing, len(seeds), pool)
+    elif spec.head == "language":
+        head = LanguageHead(model, routing, pool)
     else:
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
         head = LinearHead(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
@@ -118,6 +123,12 @@ def encode(stack: Stack, inputs: Sequence[Any]) -> Inputs:
     encoded = stack.task.encode(inputs)
     n_views = stack.task.n_views
     return Inputs(encoded, stack.task.n_tokens(encoded[::n_views]), n_views, stack.task.n_averaged)
+
+
+def row_weights(stack: Stack, inputs: Inputs) -> npt.NDArray[np.float64]:
+    """How much each example counts in a mean loss: (n,)."""
+    weights: npt.NDArray[np.float64] = stack.task.row_weights(inputs.encoded[:: inputs.n_views])
+    return weights
 
 
 def make_trunk(

@@ -91,5 +91,5 @@ def out_of_fold(loop: Loop, plan: FoldPlan, by_fold: Sequence[npt.NDArray[np.flo
         label=label,
         loss=loss,
         weight=loop.examples.weight[rows],
-        logits=logits,
+        logits=logits if loop.stack.task.has_classes else None,
     )

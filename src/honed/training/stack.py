@@ -85,6 +85,8 @@ class Stack:
         self.layers_path, self.layers = find_layers(model)
         self.depth = resolve_depth(adaptation.depth, len(self.layers))
         self.cut = len(self.layers) - self.depth
+        # What gives the head its input: the whole classifier of a native head, else no more than the backbone.
+        self._reader = model.base_model if head.reads_hidden else model
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         head.requires_grad_(True)
@@ -140,8 +142,8 @@ class Stack:
         done = 0
         with torch.inference_mode():
             for places in token_batches(order, n_tokens, 8192):
-                batch = self._collate(inputs, places)
-                cache.put(places, capture(partial(self.model, **batch), self.layers, self.cut))
+                batch = self._for_model(self._collate(inputs, places))
+                cache.put(places, capture(partial(self._reader, **batch), self.layers, self.cut))
                 done += len(places)
                 emitter.emit("progress", "frozen layers", done=done, total=len(order), unit="row")
 
@@ -154,12 +156,19 @@ class Stack:
             return self._logits(inputs, trunk, pairs)
         return torch.cat([self._logits(inputs, trunk, [pair]) for pair in pairs])
 
+    def base_logits(self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows) -> torch.Tensor:
+        """What the head makes of the frozen base alone: (rows, c); for heads that learn nothing of their own."""
+        self._use_base()
+        batch, output = self._run(inputs, trunk, rows, self._reader)
+        result: torch.Tensor = self.head(output, batch)
+        return result
+
     def _logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[tuple[int, Rows]]) -> torch.Tensor:
         rows = self._route(pairs)
         if not self.is_shared:
             self.adapters.use(pairs[0][0])
-        batch, output = self._run(inputs, trunk, rows, self.model)
-        result: torch.Tensor = self.head(output, batch.get("attention_mask"))
+        batch, output = self._run(inputs, trunk, rows, self._reader)
+        result: torch.Tensor = self.head(output, batch)
         return result
 
     def features(self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows) -> torch.Tensor:
@@ -188,17 +197,21 @@ class Stack:
     ) -> tuple[dict[str, torch.Tensor], Any]:
         places = inputs.at(rows)
         batch = self._collate(inputs, places)
+        read = self._for_model(batch)
         if trunk is None:
-            return batch, model(**batch)
+            return batch, model(**read)
         once, index = np.unique(places, return_inverse=True)
         values = trunk.get(once, int(inputs.n_tokens[rows].max())).to(self.device, self.dtype)
         place = torch.from_numpy(index).to(self.device)
         self.routing.shared_input = shared = SharedInput(values, place, values.index_select(0, place))
         try:
             with replay(self.layers, self.cut, shared.batch):
-                return batch, model(**batch)
+                return batch, model(**read)
         finally:
             self.routing.shared_input = None
+
+    def _for_model(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: tensor for name, tensor in batch.items() if name not in self.head.own_inputs}
 
     def _collate(self, inputs: Inputs, places: Rows) -> dict[str, torch.Tensor]:
         return self.to_model(self.task.collate([inputs.encoded[i] for i in places]))
