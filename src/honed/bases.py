@@ -222,16 +222,6 @@ def load_classifier(
     return model
 
 
-def load_causal(base: ResolvedBase, *, dtype: str = "float32") -> torch.nn.Module:
-    """The base as a causal language model with its output layer, in evaluation mode, all parameters frozen.
-
-    Raises BaseModelError as `load_backbone`.
-    """
-    import transformers
-
-    return _load(base, transformers.AutoModelForCausalLM, dtype, {})
-
-
 def load_tokenizer(base: ResolvedBase) -> Any:
     """The base's tokenizer; one without a padding token pads with its end-of-text token (masked, so never seen).
 
