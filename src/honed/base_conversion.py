@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from honed.base_files import cache_folder
+from honed.base_files import WEIGHTS, converted_folder
 from honed.errors import BaseModelError
 
 if TYPE_CHECKING:
@@ -70,29 +68,19 @@ def convert_dinov2(onnx_file: Path, name: str) -> Path:
 
     Raises BaseModelError if the package `onnx` is missing, or the file is not the export that is expected.
     """
-    folder = cache_folder() / "bases" / name
-    if (folder / "model.safetensors").is_file():
-        return folder
-    weights = dinov2_weights(onnx_file)
-    from safetensors.numpy import save_file
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder.parent))
-    try:
+    def write(folder: Path) -> None:
+        from safetensors.numpy import save_file
+
+        weights = dinov2_weights(onnx_file)
         for file, content in (
             ("config.json", DINOV2_SMALL_CONFIG),
             ("preprocessor_config.json", DINOV2_SMALL_PREPROCESSOR),
         ):
-            (partial / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except OSError:
-        if not (folder / "model.safetensors").is_file():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
+            (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+    return converted_folder(name, write)
 
 
 def dinov2_weights(onnx_file: Path) -> dict[str, npt.NDArray[np.float32]]:

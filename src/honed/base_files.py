@@ -11,6 +11,9 @@ import hashlib
 import json
 import math
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,6 +209,29 @@ def cache_folder() -> Path:
     """Where honed keeps what it can always make again: $XDG_CACHE_HOME/honed, else ~/.cache/honed."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "honed"
+
+
+def converted_folder(name: str, write: Callable[[Path], None]) -> Path:
+    """The folder `name` of converted bases in honed's cache, with what `write` puts into the folder that it is given.
+
+    It is written once, whatever interrupts it: the folder gets its name when it is whole. What is there already is
+    taken as it is (its hash is checked by `bases`).
+    """
+    folder = cache_folder() / "bases" / name
+    if (folder / WEIGHTS).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder.parent))
+    try:
+        write(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError:
+        if not (folder / WEIGHTS).is_file():  # else another process was first
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
 
 
 def _hash_store() -> Path:

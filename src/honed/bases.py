@@ -7,6 +7,7 @@ that comes with a model is ever run.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from honed.base_catalogue import BASES, BaseSpec
 from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
+from honed.base_gguf import convert_gguf
 from honed.base_shape import cut_off, quiet, read_shape, used_layers
 from honed.base_sources import NotHere, from_hub, from_hub_cache
 from honed.errors import BaseModelError, UsageError
@@ -71,14 +73,17 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
             )
         return _examine(name, folder.resolve(), "folder", None, None)
     if revision is None and spec is None:
-        spec = next((known for known in BASES.values() if known.hub_id == name), None)  # pinned, with its mirror
+        # pinned, with its mirror, where that has the hub's own weights
+        spec = next((known for known in BASES.values() if known.hub_id == name and known.sha256), None)
 
     hub_id = spec.hub_id if spec else name
     wanted = revision or (spec.revision if spec else None)
-    steps: list[tuple[Source, Callable[[], Path]]] = [
-        ("hub cache", lambda: from_hub_cache(hub_id, wanted, any_revision=spec is not None and revision is None)),
-        ("hub", lambda: from_hub(hub_id, wanted)),
-    ]
+    steps: list[tuple[Source, Callable[[], Path]]] = []
+    if spec is None or spec.sha256:
+        steps = [
+            ("hub cache", lambda: from_hub_cache(hub_id, wanted, any_revision=spec is not None and revision is None)),
+            ("hub", lambda: from_hub(hub_id, wanted)),
+        ]
     if spec is not None and revision in (None, spec.revision):
         steps.append(("mirror", lambda: _from_mirror(spec)))
     tried = [f"local folder (there is no folder {folder})" if spec is None else "local folder (a named base has none)"]
@@ -97,20 +102,21 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
 
 def find_locally(spec: BaseSpec) -> tuple[Source, Path] | None:
     """Where a named base lies on this machine, without a network call; None if it does not."""
-    try:
-        return "hub cache", from_hub_cache(spec.hub_id, spec.revision, any_revision=True)
-    except NotHere:
-        folder = spec.mirror.folder()
-        return None if folder is None else ("mirror", folder)
+    if spec.sha256:
+        with contextlib.suppress(NotHere):
+            return "hub cache", from_hub_cache(spec.hub_id, spec.revision, any_revision=True)
+    folder = spec.mirror.folder()
+    return None if folder is None else ("mirror", folder)
 
 
 def _from_mirror(spec: BaseSpec) -> Path:
     mirror, folder = spec.mirror, spec.mirror.folder()
     if folder is None:
         raise NotHere(f"package {mirror.package} is not installed")
-    if not mirror.onnx_file:
-        return folder
-    return convert_dinov2(folder / mirror.onnx_file, f"{spec.name}-{mirror.converted_sha256[:12]}")
+    name = f"{spec.name}-{mirror.converted_sha256[:12]}"
+    if mirror.gguf_file:
+        return convert_gguf(mirror, name)
+    return convert_dinov2(folder / mirror.onnx_file, name) if mirror.onnx_file else folder
 
 
 def _not_found(name: str, spec: BaseSpec | None, tried: list[str]) -> BaseModelError:

@@ -25,6 +25,8 @@ from honed.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from honed.data.conversations import ConversationFormat
+
 MIN_ROWS = 4
 MAX_CLASSES = 1000
 MIN_MEAN_ROWS_PER_CLASS = 2
@@ -38,6 +40,7 @@ class LoadedData:
     dataset : the usable rows.        issues : rows left out (`empty_text`, `unreadable_image`, `missing_label`) and
     notices on roles.
     roles : resolved.        n_rows : rows of the file.        notices : sentences for the user about guessed columns.
+    format : of conversations, how their rows are written; None for other data.
     """
 
     dataset: Dataset
@@ -45,6 +48,7 @@ class LoadedData:
     roles: Roles
     n_rows: int
     notices: tuple[str, ...] = ()
+    format: ConversationFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -203,16 +207,24 @@ def _example_ids(cells: Cells, roles: Roles) -> list[str]:
             for value, why in zip(cells.inputs, cells.unusable, strict=True)
         ]
         return content_ids(contents, ties)
-    missing = [i for i, value in enumerate(cells.id) if not value]
+    return unique_ids(cells.id, roles)
+
+
+def unique_ids(ids: list[str], roles: Roles) -> list[str]:
+    """The ids of the user's column as they are.
+
+    Raises DataError if one is missing or stands twice.
+    """
+    missing = [i for i, value in enumerate(ids) if not value]
     if missing:
         raise missing_ids(roles, missing)
     rows: defaultdict[str, list[int]] = defaultdict(list)
-    for i, value in enumerate(cells.id):
+    for i, value in enumerate(ids):
         rows[value].append(i)
     twice = {value: own for value, own in rows.items() if len(own) > 1}
     if twice:
         raise repeated_ids(roles, len(twice), dict(islice(twice.items(), 3)))
-    return cells.id
+    return ids
 
 
 def missing_ids(roles: Roles, rows: Sequence[int]) -> DataError:

@@ -111,32 +111,27 @@ def resolve_roles(table: pa.Table, roles: Roles, *, require_label: bool) -> Reso
     template = parse_template(roles.template, names) if roles.template else None
     optional = not require_label
     named = {roles.text, roles.image, roles.group, roles.id}
-    label = _named(names, roles.label, "--label", optional=optional)
+    label = named_column(names, roles.label, "--label", optional=optional)
     if not roles.label:  # a reader's column may be called like a label; if it is the only one, that is told below
-        free = _obvious(names, OBVIOUS_LABEL, named | {roles.reader})
-        label = free or _obvious(names, OBVIOUS_LABEL, named)
-    identifier = _named(names, roles.id, "--id") or (
-        _obvious(names, OBVIOUS_ID, {roles.text, roles.image, label, roles.group, roles.reader})
+        free = obvious_column(names, OBVIOUS_LABEL, named | {roles.reader})
+        label = free or obvious_column(names, OBVIOUS_LABEL, named)
+    identifier = named_column(names, roles.id, "--id") or (
+        obvious_column(names, OBVIOUS_ID, {roles.text, roles.image, label, roles.group, roles.reader})
         if roles.id is None
         else None
     )
-    group = _named(names, roles.group, "--group", optional=optional)
-    reader = _named(names, roles.reader, "--reader", optional=optional)
-    text, image = None, _named(names, roles.image, "--image")
+    group = named_column(names, roles.group, "--group", optional=optional)
+    reader = named_column(names, roles.reader, "--reader", optional=optional)
+    text, image = None, named_column(names, roles.image, "--image")
     if template is None and image is None:
         taken = {label, identifier, group, reader}
-        text = _named(names, roles.text, "--text")
+        text = named_column(names, roles.text, "--text")
         image = None if text else _find_image(table, taken, notices)
         if image is None:
             text = text or _find_text(table, taken, notices)
     if roles.group is None:
         taken = {text, image, label, identifier, reader, *(template.columns if template else ())}
-        group = _obvious(names, OBVIOUS_GROUP, taken)
-        if group is None and (group := _obvious(names, PROBABLE_GROUP, taken)):
-            notices.append(
-                f"Rows with the same {group!r} are kept together in one fold, the safe side: name another column with"
-                " --group, or switch it off with --group ''."
-            )
+        group = find_group(names, taken, notices)
     if require_label and label is None:
         raise UsageError(
             "There is no obvious label column.",
@@ -178,7 +173,22 @@ def _check_reader(roles: Roles, template: Template | None) -> None:
         )
 
 
-def _named(names: list[str], name: str | None, flag: str, *, optional: bool = False) -> str | None:
+def find_group(names: list[str], taken: set[str | None], notices: list[str]) -> str | None:
+    """The column whose equal values belong together, where the user names none; a guess is told in `notices`."""
+    group = obvious_column(names, OBVIOUS_GROUP, taken)
+    if group is None and (group := obvious_column(names, PROBABLE_GROUP, taken)):
+        notices.append(
+            f"Rows with the same {group!r} are kept together in one fold, the safe side: name another column with"
+            " --group, or switch it off with --group ''."
+        )
+    return group
+
+
+def named_column(names: list[str], name: str | None, flag: str, *, optional: bool = False) -> str | None:
+    """The column that the user named, None if none was named.
+
+    Raises UsageError if it is absent, unless it is `optional`.
+    """
     if not name or name in names:
         return name or None
     if optional:
@@ -192,7 +202,7 @@ def _named(names: list[str], name: str | None, flag: str, *, optional: bool = Fa
     )
 
 
-def _obvious(names: list[str], wanted: tuple[str, ...], taken: set[str | None]) -> str | None:
+def obvious_column(names: list[str], wanted: tuple[str, ...], taken: set[str | None]) -> str | None:
     """The first wanted name that a column has, whatever its case."""
     lower: dict[str, str] = {}
     for name in names:
@@ -203,7 +213,7 @@ def _obvious(names: list[str], wanted: tuple[str, ...], taken: set[str | None]) 
 
 def _find_image(table: pa.Table, taken: set[str | None], notices: list[str]) -> str | None:
     """The obvious column of image files, if most of its first cells end like one and there is no obvious text."""
-    found = _obvious(table.column_names, OBVIOUS_IMAGE, taken)
+    found = obvious_column(table.column_names, OBVIOUS_IMAGE, taken)
     if found is None:
         return None
     try:
@@ -213,7 +223,7 @@ def _find_image(table: pa.Table, taken: set[str | None], notices: list[str]) -> 
     n_images = sum(cell.lower().strip().endswith(tuple(SUFFIXES)) for cell in cells)
     if not n_images or n_images < _IMAGE_NAMES_FRAC * len(cells):
         return None
-    text = _obvious(table.column_names, OBVIOUS_TEXT, taken)
+    text = obvious_column(table.column_names, OBVIOUS_TEXT, taken)
     if text is not None:
         notices.append(f"Column {text!r} was taken as the text; to classify the images in {found!r}: --image {found}.")
         return None
@@ -225,7 +235,7 @@ def _find_text(table: pa.Table, taken: set[str | None], notices: list[str]) -> s
     import pyarrow as pa
 
     names: list[str] = table.column_names
-    found = _obvious(names, OBVIOUS_TEXT, taken)
+    found = obvious_column(names, OBVIOUS_TEXT, taken)
     if found:
         return found
     types = {name: table.schema.field(name).type for name in names if name not in taken}
