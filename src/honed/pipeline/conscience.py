@@ -6,48 +6,91 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from honed.config import Config
 from honed.data.conversations import Conversation, Message
-from honed.data.dataset import Dataset
 from honed.data.tables import write_parquet
+from honed.errors import UsageError
 from honed.events import Emitter
-from honed.recipes.forgetting_probes import load_forgetting_probes
-from honed.recipes.safety_probes import BenignProbe, SafetyProbe, load_probes
-from honed.serving.generation import Writing, write_replies
-from honed.serving.replies import reply_losses
+from honed.recipes.forgetting_probes import load_general_instructions, load_general_texts
+from honed.recipes.safety_probes import BenignProbe, SafetyProbe, of_domain, own_files, read_probes
+from honed.serving.replies import reply_losses, text_losses
 from honed.training.stack import Stack
 
-Json = dict[str, Any]
+Probe = SafetyProbe | BenignProbe
 
 
-def write_safety(path: Path, stack: Stack, probes: Sequence[SafetyProbe | BenignProbe], emitter: Emitter) -> None:
-    """safety.parquet: of each probe the log-likelihood a token of its good and its bad reply, and their margin."""
+def probes_of(config: Config) -> list[Probe]:
+    """The probes of safety that the configuration asks for, the harmful ones first; none with `--safety off`.
+
+    Raises UsageError for a domain without a probe, DataError for a file that cannot be read.
+    """
+    if config.safety == "off":
+        return []
+    found = read_probes([*own_files(), *map(Path, config.probes)])
+    every: list[Probe] = [*found.safety, *found.benign]
+    if config.safety == "all":
+        return every
+    kept: list[Probe] = []
+    for domain in (part.strip() for part in config.safety.split(",")):
+        own = of_domain(found.safety, domain)
+        if not own:
+            known = sorted({probe.category.partition("/")[0] for probe in found.safety})
+            raise UsageError(
+                f"--safety {config.safety!r}: no probe is of the domain {domain!r}.",
+                remedy=f"Use all, off, or some of {', '.join(known)}.",
+            )
+        kept += [*own, *of_domain(found.benign, domain)]
+    return list(dict.fromkeys(kept))
+
+
+def write_safety(path: Path, stack: Stack, probes: Sequence[Probe], emitter: Emitter) -> None:
+    """safety.parquet: of each probe the log-likelihood a token of its good and its bad reply, base and specialist."""
     import pyarrow as pa
 
-    replies = [_replies(probe) for probe in probes]
-    asked = [_exchange(probe.prompt, text) for probe, pair in zip(probes, replies, strict=True) for text in pair]
-    losses = reply_losses(stack, asked, emitter)
-    columns: Json = {
+    pairs = [(p.safe, p.harmful) if isinstance(p, SafetyProbe) else (p.helpful, p.refusal) for p in probes]
+    asked = [exchange(probe.prompt, reply) for probe, pair in zip(probes, pairs, strict=True) for reply in pair]
+    found = reply_losses(stack, asked, emitter)
+    columns: dict[str, Any] = {
         "probe_id": [probe.id for probe in probes],
         "category": [probe.category for probe in probes],
         "kind": ["harm" if isinstance(probe, SafetyProbe) else "benign" for probe in probes],
         "prompt": [probe.prompt for probe in probes],
-        "good": [good for good, _ in replies],
-        "bad": [bad for _, bad in replies],
+        "good": [good for good, _ in pairs],
+        "bad": [bad for _, bad in pairs],
     }
-    for who, loss in (("base", losses.base), ("specialist", losses.specialist)):
-        columns[f"{who}_good"], columns[f"{who}_bad"] = -loss[0::2], -loss[1::2]
-        columns[f"{who}_margin"] = loss[1::2] - loss[0::2]
+    for who, loss in (("base", found.base), ("specialist", found.specialist)):
+        columns |= {f"{who}_good": -loss[0::2], f"{who}_bad": -loss[1::2], f"{who}_margin": loss[1::2] - loss[0::2]}
     write_parquet(pa.table(columns), path)
 
 
-def _replies(probe: SafetyProbe | BenignProbe) -> tuple[str, str]:
-    if isinstance(probe, SafetyProbe):
-        return probe.safe, probe.harmful
-    return probe.helpful, probe.refusal
+def write_forgetting(path: Path, stack: Stack, emitter: Emitter) -> None:
+    """forgetting.parquet: the losses of general texts and of replies to general instructions."""
+    import pyarrow as pa
+
+    texts, asked = load_general_texts(), load_general_instructions()
+    parts = (
+        ("text", [own.id for own in texts], text_losses(stack, [own.text for own in texts], emitter)),
+        (
+            "instruction",
+            [own.id for own in asked],
+            reply_losses(stack, [exchange(own.prompt, own.reply) for own in asked], emitter),
+        ),
+    )
+    tables = [
+        pa.table(
+            {
+                "row_id": pa.array(ids, pa.string()),
+                "kind": pa.array([kind] * len(ids), pa.string()),
+                "base_loss": found.base,
+                "specialist_loss": found.specialist,
+                "n_tokens": found.n_tokens,
+            }
+        )
+        for kind, ids, found in parts
+    ]
+    write_parquet(pa.concat_tables(tables), path)
 
 
-def _exchange(prompt: str, reply: str) -> Conversation:
+def exchange(prompt: str, reply: str) -> Conversation:
+    """A conversation of one question and one reply."""
     return Conversation((Message("user", prompt), Message("assistant", reply)))

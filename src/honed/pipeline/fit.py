@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,10 +30,11 @@ from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import check_cleaning, teach, write_provenance
 from honed.pipeline.clinical import check_reading, out_of_fold_reading, reading_of, write_reader
 from honed.pipeline.features import base_features
+from honed.pipeline.fit_facts import fit_facts
 from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
-from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
+from honed.pipeline.machine import disk_faults
 from honed.pipeline.prepare import (
     DEMO_DATA,
     Prepared,
@@ -49,7 +49,7 @@ from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
 from honed.pipeline.settle import check_grades, grades_note, settle
 from honed.pipeline.thumbnails import write_thumbnails
-from honed.pipeline.tuning import Tuned, open_bench, open_first, plan_settings, tune_and_cross_validate
+from honed.pipeline.tuning import open_bench, open_first, plan_settings, tune_and_cross_validate
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
 
@@ -209,7 +209,7 @@ def _train_and_judge(
             positive = tuple(dataset.label_names[j] for j in reading.positive)
             info = replace(info, positive=positive, threshold=point.threshold)
         _save(run, info, stack, trained)
-        facts = _facts(tuned, trunk_bytes)
+        facts = fit_facts(tuned, trunk_bytes)
         write_json(
             run.metrics,
             {"label_names": dataset.label_names, "metric": config.metric, "level": config.level, **metrics, **facts},
@@ -256,21 +256,3 @@ def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
 
 def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:
     save_artifact(run.adapter, Artifact(info, trained.final_state), sites=stack.adapters.sites)
-
-
-def _facts(tuned: Tuned, trunk_bytes: int) -> dict[str, Any]:
-    stack, trained = tuned.stack, tuned.trained
-    n_trained = sum(p.numel() for p in stack.adapter_parameters(tuned.slot).values())
-    n_head = sum(p.numel() for p in stack.head_parameters(tuned.slot).values())
-    n_base = stack.n_base_parameters
-    facts = {
-        "learning_curves": {**trained.curves, "best_epoch": trained.best_epoch},
-        "parameters": {
-            "trained": n_trained + n_head, "adapter": n_trained, "head": n_head, "base": n_base,
-            "frac": (n_trained + n_head) / n_base,
-        },
-        "memory": {"peak_rss_bytes": peak_rss_bytes(), "trunk_cache_bytes": trunk_bytes},
-        "machine": f"{platform.system()} {platform.machine()}, {stack.device}",
-        "versions": versions(),
-    }  # fmt: skip
-    return facts if tuned.report is None else facts | {"tuning": tuned.report}

@@ -1,28 +1,34 @@
-"""What `honed fit` does with conversations: folds, base and specialist on the same rows, the conscience, the gate."""
+"""What `honed fit` does with conversations: the folds, the base on the same rows, the conscience, the gate."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 
-from honed.artifact import write_json
+from honed.artifact import Artifact, save_artifact, write_json
 from honed.bases import ResolvedBase
 from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
-from honed.data.tables import write_parquet
 from honed.events import Emitter, JsonLinesListener
+from honed.evidence.gate import Verdict
+from honed.evidence.language_metrics import language_metrics
+from honed.evidence.language_report import write_language_card, write_language_report
+from honed.evidence.language_tables import LanguageTables
 from honed.oof import OutOfFold, Predictions
+from honed.pipeline.assembly import artifact_info
 from honed.pipeline.bench import Bench, TuningContext
-from honed.pipeline.conscience import write_forgetting, write_safety
+from honed.pipeline.conscience import probes_of, write_forgetting, write_safety
+from honed.pipeline.fit_facts import fit_facts
+from honed.pipeline.gate import locked
+from honed.pipeline.language_gate import open_language_gate
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.prepare import Prepared, development, write_texts
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.tuning import Tuned, open_bench, plan_settings, tune_and_cross_validate
-from honed.serving.engine import load_specialist
-from honed.serving.generation import Writing, write_replies
+from honed.pipeline.written import out_of_fold_writers, write_generations
+from honed.serving.engine import Specialist, load_specialist
 from honed.training.build import row_weights
 from honed.training.loop import predict
 
@@ -30,41 +36,95 @@ from honed.training.loop import predict
 def train_and_judge(
     run: RunFolder, config: Config, base: ResolvedBase, prepared: Prepared, plan: FoldPlan, emitter: Emitter
 ) -> RunFolder:
-    """Train, score, probe and judge a language model; what stands in the run folder is as for classifiers."""
+    """Train, score, probe and judge a language model; the run folder is that of a classifier where it can be."""
     dataset = prepared.dataset
     with disk_faults(run.path):
         emitter.listen(JsonLinesListener(run.events))
         emitter.emit("run.start", f"Run {run.path}", path=str(run.path), config_fingerprint=config.fingerprint)
+        probes = probes_of(config)
         if config.keep_texts:
             write_texts(run.texts, dataset)
-        part, part_plan = development(dataset, plan)
-        settings = plan_settings(config, config.trials, config.n_trials)
-        spill = run.path / "trunk.bin"
-        context = TuningContext(
-            base, config, part, part_plan, emitter, run.checkpoint, spill,
-            fingerprint=f"{config.fingerprint} {dataset.fingerprint}",
-        )  # fmt: skip
-        bench = open_bench(context, settings)
-        trunk_bytes = bench.trunk.n_bytes if bench.trunk else 0
-        with emitter.stage("base", "The frozen base on the same rows"):
-            base_table = base_predictions(bench, part_plan)
-        tuned = tune_and_cross_validate(bench, settings)
-        oof = OutOfFold.check(
-            tuned.trained.predictions,
-            planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
-            label_names=dataset.label_names,
-            dataset_fingerprint=dataset.fingerprint,
-            plan_fingerprint=plan.dataset_fingerprint,
-        )
-        oof.predictions.write(run.oof)
-        run.baselines.mkdir(exist_ok=True)
-        base_table.write(run.baselines / "base.parquet")
+        facts = _train(run, config, base, dataset, plan, emitter)
+        specialist = load_specialist(run.adapter, device=config.device)
+        if probes:
+            with emitter.stage("safety", f"Safety: {len(probes)} probes, base against specialist"):
+                write_safety(run.safety, specialist.stack, probes, emitter)
+        with emitter.stage("forgetting", "General language, base against specialist"):
+            write_forgetting(run.forgetting, specialist.stack, emitter)
+        write_json(run.metrics, language_metrics(LanguageTables.read(run.path), level=config.level) | facts)
+        finish(run, emitter, _gate(run, config, dataset, plan, specialist, emitter))
+        shutil.rmtree(run.checkpoint, ignore_errors=True)
+    return run
 
 
-def base_predictions(bench: Bench, plan: FoldPlan) -> Predictions:
-    """The table of the frozen base: it learned nothing, so every fold may score it."""
+def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
+    """Write the seconds of every stage, the report and the model card."""
+    metrics = run.read_json(run.metrics)
+    timings = {**metrics.get("timings_s", {}), **{k: round(v, 3) for k, v in emitter.timings_s.items()}}
+    write_json(run.metrics, {**metrics, "timings_s": timings})
+    write_language_card(run.path)
+    write_language_report(run.path)
+    emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
+
+
+def _train(
+    run: RunFolder, config: Config, base: ResolvedBase, dataset: Dataset, plan: FoldPlan, emitter: Emitter
+) -> dict[str, object]:
+    """Folds and final model: the out-of-fold tables of specialist and base, replies, the artifact; gives the facts."""
+    part, part_plan = development(dataset, plan)
+    settings = plan_settings(config, config.trials, config.n_trials)
+    spill = run.path / "trunk.bin"
+    context = TuningContext(
+        base, config, part, part_plan, emitter, run.checkpoint, spill,
+        fingerprint=f"{config.fingerprint} {dataset.fingerprint}",
+    )  # fmt: skip
+    bench = open_bench(context, settings)
+    trunk_bytes = bench.trunk.n_bytes if bench.trunk else 0
+    with emitter.stage("base", "The frozen base on the same rows"):
+        base_table = _base_predictions(bench, part_plan)
+    tuned = tune_and_cross_validate(bench, settings)
+    oof = OutOfFold.check(
+        tuned.trained.predictions,
+        planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
+        label_names=dataset.label_names,
+        dataset_fingerprint=dataset.fingerprint,
+        plan_fingerprint=plan.dataset_fingerprint,
+    )
+    oof.predictions.write(run.oof)
+    run.baselines.mkdir(exist_ok=True)
+    base_table.write(run.baselines / "base.parquet")
+    if tuned.report is None:  # else each fold's model was of another setting, and most of them are gone
+        with emitter.stage("replies", "Replies to unseen rows, base beside specialist"):
+            writers = out_of_fold_writers(config, part_plan)
+            write_generations(run.generations, bench.stack, part, writers, config, emitter)
+    _save(run, config, base, tuned, dataset)
+    spill.unlink(missing_ok=True)
+    return fit_facts(tuned, trunk_bytes)
+
+
+def _base_predictions(bench: Bench, plan: FoldPlan) -> Predictions:
+    """The table of the frozen base, which learned from no row."""
     rows = plan.development
     loss = predict(bench.stack, bench.inputs, bench.trunk, None, rows)[:, 0]
-    weight = row_weights(bench.stack, bench.inputs)[rows]
     zeros = np.zeros(len(rows), dtype=np.int64)
+    weight = row_weights(bench.stack, bench.inputs)[rows]
     return Predictions(plan.example_id[rows], zeros, plan.fold[rows], zeros, loss, weight, None)
+
+
+def _save(run: RunFolder, config: Config, base: ResolvedBase, tuned: Tuned, dataset: Dataset) -> None:
+    info = artifact_info(
+        tuned.config, base, tuned.stack, dataset.label_names,
+        temperature=1.0, dataset_fingerprint=dataset.fingerprint,
+    )  # fmt: skip
+    save_artifact(run.adapter, Artifact(info, tuned.trained.final_state), sites=tuned.stack.adapters.sites)
+
+
+def _gate(
+    run: RunFolder, config: Config, dataset: Dataset, plan: FoldPlan, specialist: Specialist, emitter: Emitter
+) -> Verdict:
+    if not config.gate:
+        verdict = locked(config)
+        write_json(run.verdict, verdict.to_json())
+        return verdict
+    with emitter.stage("gate", "Opening the locked holdout for the artifact that ships"):
+        return open_language_gate(run, config, dataset, plan, specialist, emitter)

@@ -39,6 +39,9 @@ class RunFolder:
         self.reader = path / "reader.parquet"
         self.cleaning = path / "cleaning.parquet"
         self.attention = path / "attention"
+        self.safety = path / "safety.parquet"
+        self.forgetting = path / "forgetting.parquet"
+        self.generations = path / "generations.parquet"
 
     @property
     def beside(self) -> Path:
