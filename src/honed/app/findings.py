@@ -154,6 +154,7 @@ def bases_table(found: Mapping[str, tuple[Source, Path] | None]) -> Table:
         table.add_column(header, overflow="fold")
     for name, place in found.items():
         spec = BASES[name]
-        where = f"{place[0]}: {place[1]}" if place else f"not here: {spec.mirror.install}, or the hub ({spec.hub_id})"
+        hub = f", or the hub ({spec.hub_id})" if spec.is_hub_copy else ""
+        where = f"{place[0]}: {place[1]}" if place else f"not here: {spec.mirror.install}{hub}"
         table.add_row(name, spec.description, spec.license, where)
     return table
