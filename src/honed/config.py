@@ -36,6 +36,16 @@ class Config(BaseModel):
     """column with a unique id a row (default: an id column, else a hash of the content)"""
     template: str | None = None
     """joins columns to one text, e.g. '{title}\\n{body}'"""
+    messages: str | None = None
+    """column that holds lists of messages, for a language model (default: the obvious one)"""
+    prompt: str | None = None
+    """column that holds the prompt (default: the obvious one)"""
+    response: str | None = None
+    """column that holds the reply (default: the obvious one)"""
+    system: str | None = None
+    """column that holds the system prompt (default: the obvious one)"""
+    train_on: Literal["responses", "all"] = "responses"
+    """what of a conversation carries loss: the replies, or everything"""
     test_file: str | None = None
     """a test file of your own: rows that stand in both are reported"""
     base: str = "auto"
@@ -127,9 +137,9 @@ texts, half for images"""
     """probes of safety that a language model must answer: all, off, or domains such as 'medicine,finance'"""
     probes: tuple[str, ...] = ()
     """your own probes of safety, a YAML file; repeat for more"""
-    margin_drop: float = Field(0.1, ge=0, le=10)
+    margin_drop: float = Field(0.1, gt=0, le=10)
     """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
-    forgetting: float = Field(1.1, ge=1, le=100)
+    forgetting: float = Field(1.1, gt=1, le=100)
     """how much the perplexity of general language may rise, as a ratio, before the gate fails"""
     n_written: int = Field(16, ge=0, le=10_000)
     """rows whose replies base and specialist write out, to be read side by side and compared with the reference"""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from typing import Literal
 
 from honed.artifact import ArtifactInfo, tokenizer_sha256
 from honed.base_files import read_config
-from honed.bases import ResolvedBase, shortened
+from honed.bases import ResolvedBase, load_tokenizer, shortened
 from honed.config import Config
+from honed.data.chat_template import ConversationReader, template_of
 from honed.errors import UsageError
 from honed.methods.base import MethodOptions, get_method
 from honed.tasks.base import Reading, check_head, get_task
@@ -28,13 +31,13 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
     """
     resolve_depth(config.depth, shortened(base, config.layers).n_layers)
     check_head(get_task(config.task), config.head)
-    if reading_of(config, base) is None:
+    if reading_of(config, base) is None or config.task == "instruction":
         check_max_tokens(base, config.max_tokens)
     pick_device(config.device)
 
 
 def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
-    """How images are read under a settled configuration; None for texts.
+    """How images or conversations are read under a settled configuration; None for texts.
 
     Raises UsageError for a size that is no multiple of the base's patches, BaseModelError if the base does not say how
     it reads images.
@@ -42,6 +45,9 @@ def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
     if config.task != "image_classification":
         if config.views > 1:
             raise UsageError(f"--views {config.views} is for images; {config.data} holds texts.")
+        if config.task == "instruction":
+            own = conversation_reader(base, config.max_tokens, config.train_on)
+            return {"template": own.template.to_json(), "max_tokens": own.max_tokens, "train_on": own.train_on}
         return None
     assert isinstance(config.image_size, int), "settle the configuration first"
     check_image_size(config.image_size, patch_size(base, read_config(base.path)))
@@ -49,6 +55,13 @@ def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
     n_averaged = config.views if config.average_views else 1
     kinds = augmentations(config.augment) if config.views > 1 else ()
     return replace(reading, n_views=config.views, augment=kinds, n_averaged=n_averaged).to_json()
+
+
+@lru_cache(maxsize=4)
+def conversation_reader(base: ResolvedBase, max_tokens: int, train_on: Literal["responses", "all"]) -> ConversationReader:
+    """How conversations become tokens of this base, by the template of its tokenizer or the plain one."""
+    tokenizer = load_tokenizer(base)  # a large vocabulary takes seconds
+    return ConversationReader(tokenizer, template_of(tokenizer), max_tokens, train_on)
 
 
 def options_of(config: Config) -> MethodOptions:

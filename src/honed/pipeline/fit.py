@@ -24,6 +24,7 @@ from honed.evidence.report_data import worst_mistakes
 from honed.evidence.report_labels import N_SHOWN
 from honed.evidence.requirement import Requirement
 from honed.oof import OutOfFold
+from honed.pipeline import language_fit
 from honed.pipeline.assembly import artifact_info, check_fits
 from honed.pipeline.bench import TuningContext
 from honed.pipeline.budget import within_budget
@@ -145,6 +146,8 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
 def _train_and_judge(
     run: RunFolder, config: Config, base: ResolvedBase, prepared: Prepared, plan: FoldPlan, emitter: Emitter
 ) -> RunFolder:
+    if config.task == "instruction":
+        return language_fit.train_and_judge(run, config, base, prepared, plan, emitter)
     dataset = prepared.dataset
     with disk_faults(run.path):
         emitter.listen(JsonLinesListener(run.events))

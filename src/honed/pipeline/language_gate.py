@@ -9,11 +9,12 @@ from honed.config import Config
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.events import Emitter
-from honed.evidence.gate import Verdict
-from honed.evidence.language_gate import judge_language
+from honed.evidence.gate import GateTerms, Verdict
+from honed.evidence.language_gate import LanguageBounds, judge_language
 from honed.evidence.language_metrics import language_metrics
 from honed.evidence.language_tables import LanguageTables
 from honed.evidence.ledger import record_opening
+from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.written import HOLDOUT, holdout_writers, write_generations
@@ -39,7 +40,10 @@ def open_language_gate(
     writers = holdout_writers(config, plan)
     write_generations(run.generations, specialist.stack, dataset, writers, config, emitter, part=HOLDOUT)
     tables = LanguageTables.read(run.path)
-    verdict = judge_language(tables, terms_of(config, openings))
+    requirements = tuple(Requirement.parse(text) for text in config.require)
+    terms = GateTerms(requirements, "loss", config.level, openings)
+    bounds = LanguageBounds(margin_drop=config.margin_drop, perplexity_ratio=config.forgetting)
+    verdict = judge_language(tables, terms, bounds)
     write_json(run.metrics, run.read_json(run.metrics) | language_metrics(tables, level=config.level))
     write_json(run.verdict, verdict.to_json())
     return verdict

@@ -10,6 +10,7 @@ import numpy as np
 from honed.base_files import read_config
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config
+from honed.data.conversations import Conversation
 from honed.data.loading import LoadedData
 from honed.errors import UsageError
 from honed.evidence.metrics import METRICS
@@ -27,6 +28,8 @@ def settled(config: Config, loaded: LoadedData) -> Config:
     Raises UsageError if the task does not fit the columns.
     """
     task = "image_classification" if loaded.roles.image else "text_classification"
+    if isinstance(loaded.dataset.inputs[0], Conversation):
+        return with_task(config, "instruction")
     if config.task not in ("auto", task):
         named = "images" if loaded.roles.image else "texts"
         raise UsageError(

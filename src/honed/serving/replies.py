@@ -37,7 +37,10 @@ def reply_losses(
 
 def text_losses(stack: Stack, texts: Sequence[str], emitter: Emitter, *, slot: int = 0) -> ReplyLosses:
     """The losses of plain texts, of every token but the first, outside any conversation."""
-    return losses(stack, [stack.task.reader.encode_text(text) for text in texts], emitter, slot=slot)
+    tokenizer = stack.task.tokenizer
+    rows = [np.array(tokenizer(text)["input_ids"], dtype=np.int32) for text in texts]
+    encoded = [EncodedConversation(ids, np.arange(len(ids)) > 0, n_cut=0, n_prompt=1) for ids in rows]
+    return losses(stack, encoded, emitter, slot=slot)
 
 
 def losses(stack: Stack, encoded: Sequence[EncodedConversation], emitter: Emitter, *, slot: int) -> ReplyLosses:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.bases import ResolvedBase, load_tokenizer
-from honed.data.chat_template import ConversationReader, EncodedConversation
+from honed.data.chat_template import ChatTemplate, ConversationReader, EncodedConversation
 from honed.data.conversations import Conversation
 from honed.tasks.base import Reading
 
@@ -41,9 +41,10 @@ class Instruction:
 
     @classmethod
     def over(cls, base: ResolvedBase, reading: Reading, model: Any) -> Self:
-        """See `Task`. reading : a `ConversationReader` as JSON."""
+        """See `Task`. reading : template, max_tokens and train_on of a `ConversationReader`."""
         del model
-        return cls(ConversationReader.from_json(reading, load_tokenizer(base)))
+        template = ChatTemplate.from_json(reading["template"])
+        return cls(ConversationReader(load_tokenizer(base), template, int(reading["max_tokens"]), reading["train_on"]))
 
     def pooling(self, head: str) -> tuple[Pooling, int]:
         """See `Task`."""
@@ -53,11 +54,12 @@ class Instruction:
 
     def to_json(self) -> dict[str, Any]:
         """See `Task`."""
-        return self.reader.to_json()
+        own = self.reader
+        return {"template": own.template.to_json(), "max_tokens": own.max_tokens, "train_on": own.train_on}
 
     def encode(self, inputs: Sequence[Conversation]) -> list[EncodedConversation]:
         """See `Task`."""
-        return [self.reader.encode(conversation) for conversation in inputs]
+        return self.reader.encode_all(inputs)
 
     def n_tokens(self, encoded: Sequence[EncodedConversation]) -> npt.NDArray[np.int64]:
         """See `Task`."""
