@@ -1,13 +1,14 @@
 """Loss and perplexity of replies with their intervals, and base against specialist on the very same rows.
 
-A row's loss is the mean nats per reply token, its weight the number of these tokens. By tokens: sum(w loss) / sum(w), what
-is usually called *the* loss, in which long replies decide. By rows: every reply counts once.
+A row's loss is the mean nats per reply token, its weight the number of these tokens. By tokens: sum(w loss) / sum(w),
+what is usually called *the* loss, in which long replies decide. By rows: every reply counts once.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,11 @@ def _rows(table: Predictions, group: Groups, name: str) -> Rows:
 def loss_estimate(table: Predictions, group: Groups, name: str = "loss", *, level: float = 0.95) -> Estimate:
     """`loss` (by tokens), `row_loss` (by rows) or `perplexity` with its interval.
 
-    Perplexity is exp of the loss by tokens, its interval exp of the loss's: the interval keeps its coverage, because exp
-    is monotone.    group : (m,) the independent unit of each row.
+    Perplexity is exp of the loss by tokens, its interval exp of the loss's: it keeps its coverage, because exp is
+    monotone.    group : (m,) the independent unit of each row.
 
-    Raises EvidenceError if the figure is undefined: no rows, a loss that is not finite, a reply without tokens, a single
-    group, or a loss above 700 nats.
+    Raises EvidenceError if the figure is undefined: no rows, a loss that is not finite, a reply without tokens, a
+    single group, or a loss above 700 nats.
     """
     found = row_estimate(_rows(table, group, name), lowest=0.0, highest=math.inf, level=level)
     if name != "perplexity":
@@ -73,8 +74,8 @@ def loss_difference(
     if len(differs):
         i = differs[0]
         raise EvidenceError(
-            f"Example {str(specialist.example_id[i])!r} has {specialist.weight[i]:g} reply tokens for the specialist and"
-            f" {base.weight[i]:g} for the base.",
+            f"Example {str(specialist.example_id[i])!r} has {specialist.weight[i]:g} reply tokens for the specialist"
+            f" and {base.weight[i]:g} for the base.",
             cause="They were cut or encoded differently, so their losses are not of the same text.",
         )
     rows = _rows(specialist, group, name)
@@ -100,13 +101,11 @@ def loss_by_length(
             "first": float(own.weight.min()),
             "last": float(own.weight.max()),
             "n": len(own),
-            "specialist": figure_json(lambda own=own, names=names: loss_estimate(own, names, level=level)),
+            "specialist": figure_json(partial(loss_estimate, own, names, level=level)),
         }
         if base is not None:
             other = base.take(where)
-            row["base"] = figure_json(lambda other=other, names=names: loss_estimate(other, names, level=level))
-            row["difference"] = figure_json(
-                lambda own=own, other=other, names=names: loss_difference(own, other, names, level=level)
-            )
+            row["base"] = figure_json(partial(loss_estimate, other, names, level=level))
+            row["difference"] = figure_json(partial(loss_difference, own, other, names, level=level))
         found.append(row)
     return found

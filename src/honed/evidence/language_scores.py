@@ -37,23 +37,30 @@ LOSS_SCORES = {
     score.name: score
     for score in (
         LanguageScore(
-            "loss", "Loss (nats per token)", "how surprised the model was by a token of the reply; every token counts", False
+            "loss",
+            "Loss (nats per token)",
+            "how surprised the model was by a token of the reply; every token counts",
+            False,
         ),
         LanguageScore("row_loss", "Loss, mean over rows", "the same; every reply counts once, however long", False),
         LanguageScore(
-            "perplexity", "Perplexity", "among how many equally likely words it wavers: exp of the loss per token", False, 1.0
+            "perplexity",
+            "Perplexity",
+            "among how many equally likely words it wavers: exp of the loss per token",
+            False,
+            1.0,
         ),
     )
 }
 REPLY_SCORES = {
     score.name: score
     for score in (
-        LanguageScore("exact_match", "Exact match", "replies that are the reference, but for case, punctuation and articles",
+        LanguageScore("exact_match", "Exact match", "replies equal to the reference, but for case and punctuation",
                       True, 0.0, 1.0),
         LanguageScore("token_f1", "Token F1", "words shared with the reference (SQuAD)", True, 0.0, 1.0),
         LanguageScore("rouge_l", "ROUGE-L", "the longest common run of words, gaps allowed (Lin 2004)", True, 0.0, 1.0),
-        LanguageScore("chrf", "chrF", "runs of up to six characters shared with the reference (Popovi\u0107 2015)", True,
-                      0.0, 1.0),
+        LanguageScore("chrf", "chrF", "runs of up to six characters shared with the reference (Popovi\u0107 2015)",
+                      True, 0.0, 1.0),
         LanguageScore("numeric_match", "Numeric match", "replies whose last number is the reference's", True, 0.0, 1.0),
     )
 }  # fmt: skip

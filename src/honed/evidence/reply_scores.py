@@ -138,7 +138,7 @@ def _checked(name: str, function: Score) -> Score:
             raise EvidenceError(
                 f"Your score {name!r} failed on the reply {reply[:60]!r} ({type(error).__name__}: {error})."
             ) from error
-        if isinstance(value, str | bytes) or not _is_finite(value):
+        if not _is_finite(value):
             raise EvidenceError(
                 f"Your score {name!r} returned {value!r} for the reply {reply[:60]!r}.",
                 remedy="It must return a finite number, more being better.",
@@ -151,7 +151,7 @@ def _checked(name: str, function: Score) -> Score:
 def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
-    except TypeError:
+    except (TypeError, OverflowError):
         return False
 
 
@@ -171,9 +171,7 @@ def reply_estimate(
     return row_estimate(_rows(name, values, group), lowest=kind.lowest, highest=kind.highest, level=level)
 
 
-def reply_difference(
-    scores: ReplyScores, name: str, group: npt.NDArray[np.str_], *, level: float = 0.95
-) -> Difference:
+def reply_difference(scores: ReplyScores, name: str, group: npt.NDArray[np.str_], *, level: float = 0.95) -> Difference:
     """Specialist minus base, paired by prompt, with interval and p-value.
 
     Raises EvidenceError if no row defines it, or all rows are of one group.

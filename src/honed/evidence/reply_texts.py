@@ -1,4 +1,4 @@
-"""How alike a reply and its reference are: exact match, token F1, ROUGE-L, chrF, the last number. Pure functions of texts."""
+"""How alike a reply and its reference are: exact match, token F1, ROUGE-L, chrF, the last number."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ CHRF_ORDER, CHRF_BETA = 6, 2
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WORDS = re.compile(r"[^\W_]+")
-_NUMBER = re.compile(r"(?<![\w.,])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(
+    r"(?<![\w.,])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
+)
 
 
 def squad_words(text: str) -> list[str]:
-    """Lower case, no ASCII punctuation, no English articles, split at blanks: SQuAD's normalisation (Rajpurkar 2016)."""
+    """Lower case, no ASCII punctuation, no English articles: SQuAD's normalisation (Rajpurkar et al. 2016)."""
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
@@ -26,7 +28,7 @@ def exact_match(reply: str, reference: str) -> float:
 
 
 def token_f1(reply: str, reference: str) -> float:
-    """Harmonic mean of precision and recall of the words, each as often as it occurs; 1 if both hold none. In [0, 1]."""
+    """Harmonic mean of precision and recall of the words, as often as each occurs; 1 if both hold none."""
     ours, theirs = squad_words(reply), squad_words(reference)
     if not ours or not theirs:
         return float(ours == theirs)

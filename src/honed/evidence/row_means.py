@@ -1,7 +1,7 @@
 """The mean of a column of numbers, each row with its weight, and how far each group of rows moves it.
 
-The same jackknife over groups as for classes (`jackknife.py`), for tables that have no classes: losses of replies, scores
-of texts, margins of probes. The mean is sum(w x) / sum(w); nothing is drawn at random.
+The same jackknife over groups as for classes (`jackknife.py`), for tables that have none: losses of replies, scores of
+texts, margins of probes. The mean is sum(w x) / sum(w); nothing is drawn at random.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def row_jackknife(rows: Rows) -> Jackknife:
     if not m:
         raise EvidenceError(f"There are no rows, so {name} cannot be computed.")
     if len(rows.group) != m or len(weight) != m:
-        raise EvidenceError(f"{name}: {m} values, {len(weight)} weights and {len(rows.group)} groups do not fit together.")
+        raise EvidenceError(
+            f"{name}: {m} values, {len(weight)} weights and {len(rows.group)} groups do not fit together."
+        )
     if not np.isfinite(rows.value).all():
         bad = int((~np.isfinite(rows.value)).argmax())
         raise EvidenceError(
@@ -95,7 +97,7 @@ def row_jackknife(rows: Rows) -> Jackknife:
 
 
 def row_estimate(rows: Rows, *, lowest: float, highest: float, level: float = 0.95) -> Estimate:
-    """The mean with its interval. lowest, highest : between which the values can lie; infinite where nothing bounds them.
+    """The mean with its interval. lowest, highest : between which values can lie; infinite where nothing bounds them.
 
     Values in [0, 1] get Wilson's interval at the jackknife's precision, others a t interval bent by their skewness.
 
