@@ -92,7 +92,7 @@ def paired_difference(
         low=max(-limit, value - half),
         high=min(limit, value + half),
         level=level,
-        p_value=_two_sided(value, error, jack_a.df),
+        p_value=two_sided(value, error, jack_a.df),
         n=jack_a.n,
         interval="paired-jackknife-t",
         exact_p_value=exact,
@@ -113,7 +113,8 @@ def standard_error(shift: npt.NDArray[np.float64], is_unit: bool) -> float:
     return math.sqrt(variance * (1 + 2 * fourth / variance**2))
 
 
-def _two_sided(value: float, error: float, df: float) -> float:
+def two_sided(value: float, error: float, df: float) -> float:
+    """P-value of "the true value is zero" by Student's t with `df` degrees of freedom."""
     from scipy.special import stdtr
 
     if error == 0:

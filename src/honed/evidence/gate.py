@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from honed.errors import EvidenceError
 from honed.evidence.comparison import align, paired_difference
+from honed.evidence.estimate import Estimate
 from honed.evidence.intervals import estimate
 from honed.evidence.ledger import ordinal
 from honed.evidence.metrics import METRICS
@@ -22,6 +23,8 @@ from honed.oof import HOLDOUT_FOLD, Predictions
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 MET, MISSED, OPEN, NOT_RUN = "met", "missed", "open", "not run"
 MOST_ROWS = 1_000_000
+Check = dict[str, Any]
+"""One row of a verdict, see `Verdict.checks`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,15 @@ def judge(
 
     Raises EvidenceError if a row is not of the holdout, a baseline scored other rows, or the opening was not counted.
     """
+    refuse_other_rows(holdout, terms)
+    checks = [_requirement_check(r, holdout, group, label_names, terms.level) for r in terms.requirements]
+    checks += [_baseline_check(name, holdout, table, group, terms) for name, table in baselines.items()]
+    not_run = () if baselines else ("comparison with small baselines, because none was scored on the holdout",)
+    return conclude(checks, terms, not_run)
+
+
+def refuse_other_rows(holdout: Predictions, terms: GateTerms) -> None:
+    """Raises EvidenceError if a row is not of the holdout, or its opening was not counted."""
     if (holdout.fold != HOLDOUT_FOLD).any():
         raise EvidenceError(
             f"The gate was given {int((holdout.fold != HOLDOUT_FOLD).sum())} rows that are not of the locked holdout.",
@@ -100,25 +112,28 @@ def judge(
         )
     if terms.holdout_openings < 1:
         raise EvidenceError("The holdout was scored without its opening being counted in the ledger.")
-    checks = [_requirement_check(r, holdout, group, label_names, terms.level) for r in terms.requirements]
-    checks += [_baseline_check(name, holdout, table, group, terms) for name, table in baselines.items()]
-    not_run = list(terms.not_run)
-    if not baselines:
-        not_run.append("comparison with small baselines, because none was scored on the holdout")
-    checks += [_row("not_run", text.split(",")[0], NOT_RUN, f"Not run: {text.rstrip('.')}.") for text in not_run]
+
+
+def conclude(checks: Sequence[Check], terms: GateTerms, not_run: Sequence[str] = ()) -> Verdict:
+    """The verdict from all checks. not_run : further checks that could not run, as `GateTerms.not_run` has them."""
+    told = [
+        check_row("not_run", text.split(",")[0], NOT_RUN, f"Not run: {text.rstrip('.')}.")
+        for text in (*terms.not_run, *not_run)
+    ]
     order = {MISSED: 0, NOT_RUN: 1, OPEN: 2, MET: 3}
-    checks.sort(key=lambda check: order[check["outcome"]])
-    outcomes = {check["outcome"] for check in checks}
+    found = sorted([*checks, *told], key=lambda check: order[check["outcome"]])
+    outcomes = {check["outcome"] for check in found}
     verdict = FAIL if MISSED in outcomes else PASS if outcomes == {MET} else INCONCLUSIVE
-    reasons = [str(check["sentence"]) for check in checks]
+    reasons = [str(check["sentence"]) for check in found]
     if terms.holdout_openings > 1:
         reasons.append(
             f"This was the {ordinal(terms.holdout_openings)} look at this holdout: each look makes it less of a proof."
         )
-    return Verdict(verdict, tuple(reasons), terms.holdout_openings, tuple(checks))
+    return Verdict(verdict, tuple(reasons), terms.holdout_openings, tuple(found))
 
 
-def _row(kind: str, name: str, outcome: str, sentence: str) -> dict[str, Any]:
+def check_row(kind: str, name: str, outcome: str, sentence: str) -> Check:
+    """One check of a verdict, its figures blank."""
     blank = dict.fromkeys(("value", "low", "high", "bound", "n_more"))
     return {"kind": kind, "name": name, "outcome": outcome, **blank, "sentence": sentence}
 
@@ -129,7 +144,7 @@ def _requirement_check(
     group: npt.NDArray[np.str_],
     label_names: Sequence[str],
     level: float,
-) -> dict[str, Any]:
+) -> Check:
     requirement.check_label(label_names)
     try:
         if requirement.label is None:
@@ -138,7 +153,18 @@ def _requirement_check(
             k = list(label_names).index(requirement.label)
             figure = class_estimate(holdout, group, requirement.metric, k, level=level)
     except EvidenceError as error:
-        return _row("requirement", requirement.text, NOT_RUN, f"Not run: {requirement.text}, because {error}")
+        return requirement_not_run(requirement, str(error))
+    return requirement_row(requirement, figure, len(holdout))
+
+
+def requirement_not_run(requirement: Requirement, reason: str) -> Check:
+    """A condition whose figure could not be computed."""
+    return check_row("requirement", requirement.text, NOT_RUN, f"Not run: {requirement.text}, because {reason}")
+
+
+def requirement_row(requirement: Requirement, figure: Estimate, n: int) -> Check:
+    """A condition against its figure on n holdout rows: met or missed with confidence, or not settled."""
+    level = figure.level
     sign = 1 if requirement.operator == ">=" else -1
     # Seen so that "more is better": the near end must meet the bound, the far end decides a miss.
     near, far = sorted((sign * figure.low, sign * figure.high))
@@ -152,12 +178,11 @@ def _requirement_check(
     else:
         margin = sign * figure.value - bound
         half = sign * figure.value - near if margin > 0 else far - sign * figure.value
-        n_more = rows_to_settle(len(holdout), abs(margin), half)
+        n_more = rows_to_settle(n, abs(margin), half)
         outcome = OPEN
-        sentence = (
-            f"Required {requirement.text}: not settled; {shown}. {_settle(n_more, f'it stays at {figure.value:.3f}')}"
-        )
-    row = _row("requirement", requirement.text, outcome, sentence)
+        told = settle_words(n_more, f"it stays at {figure.value:.3f}")
+        sentence = f"Required {requirement.text}: not settled; {shown}. {told}"
+    row = check_row("requirement", requirement.text, outcome, sentence)
     return row | {
         "value": figure.value, "low": figure.low, "high": figure.high, "bound": requirement.bound, "n_more": n_more
     }  # fmt: skip
@@ -170,7 +195,7 @@ def _baseline_check(
     try:
         difference = paired_difference(holdout, baseline, group, terms.metric, level=terms.level)
     except EvidenceError as error:
-        return _row("baseline", name, NOT_RUN, f"Not run: comparison with baseline {name}, because {error}")
+        return check_row("baseline", name, NOT_RUN, f"Not run: comparison with baseline {name}, because {error}")
     metric = METRICS[terms.metric]
     sign = 1 if metric.higher_is_better else -1
     gain, low, high = (sign * x for x in (difference.value, difference.low, difference.high))
@@ -190,12 +215,15 @@ def _baseline_check(
         n_more = rows_to_settle(len(holdout), abs(gain), high - gain if gain < 0 else gain - low)
         outcome = OPEN
         stays = f"the difference stays at {say(gain)}{unit}"
-        sentence = f"Not settled whether the specialist beats the baseline {name}: {shown}. {_settle(n_more, stays)}"
-    row = _row("baseline", name, outcome, sentence)
+        sentence = (
+            f"Not settled whether the specialist beats the baseline {name}: {shown}. {settle_words(n_more, stays)}"
+        )
+    row = check_row("baseline", name, outcome, sentence)
     return row | {"value": gain, "low": low, "high": high, "bound": 0.0, "n_more": n_more}
 
 
-def _settle(n_more: int | None, if_it_stays: str) -> str:
+def settle_words(n_more: int | None, if_it_stays: str, what: str = "labelled holdout rows") -> str:
+    """How many more rows (`what`) would settle an open check."""
     if n_more is None:
-        return f"No practical number of further holdout rows would settle it if {if_it_stays}."
-    return f"About {n_more} more labelled holdout rows would settle it if {if_it_stays}."
+        return f"No practical number of further {what.removeprefix('labelled ')} would settle it if {if_it_stays}."
+    return f"About {n_more} more {what} would settle it if {if_it_stays}."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from honed.errors import UsageError
 from honed.evidence.metrics import METRICS
@@ -16,6 +17,26 @@ EXAMPLES = "--require 'accuracy >= .9' or --require 'recall[refund] >= .8'"
 _SYNTAX = re.compile(
     r"\s*(?P<metric>[^\[\]<>=]+?)\s*(?:\[(?P<label>.*)\])?\s*(?P<op>>=|<=|==|=|>|<|≥|≤)\s*(?P<bound>\S+)\s*"
 )
+
+
+class Scale(Protocol):
+    """What a condition must know of a figure: which way is better, and between which values it lies."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+
+    @property
+    def in_unit_interval(self) -> bool:
+        """Whether it lies in [0, 1]."""
+
+    @property
+    def lowest(self) -> float:
+        """The least it can be."""
+
+    @property
+    def highest(self) -> float:
+        """The most it can be."""
 
 
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -44,8 +65,12 @@ class Requirement:
         return self.metric if self.label is None else f"{self.metric}[{self.label}]"
 
     @staticmethod
-    def parse(text: str, label_names: Sequence[str] | None = None) -> Requirement:
+    def parse(
+        text: str, label_names: Sequence[str] | None = None, metrics: Mapping[str, Scale] | None = None
+    ) -> Requirement:
         """Read a condition; the label is checked too where `label_names` are known.
+
+        metrics : the figures of a task without classes, in the place of METRICS and the figures of one class.
 
         Raises UsageError for a syntax, metric, label, direction or bound that cannot be meant.
         """
@@ -57,20 +82,24 @@ class Requirement:
                 remedy=f"Write, for example, {EXAMPLES}.",
             )
         metric, label, operator = match["metric"], match["label"], match["op"].replace("≥", ">=").replace("≤", "<=")
-        known = CLASS_METRICS if label is not None else tuple(METRICS)
-        if metric not in known:
+        of_class: tuple[str, ...] = CLASS_METRICS if metrics is None else ()
+        scales: Mapping[str, Scale] = METRICS if metrics is None else metrics
+        known = of_class if label is not None and of_class else tuple(scales)
+        if metric not in known or (label is not None and not of_class):
             hint = _did_you_mean(metric, known)
-            if label is None and metric in CLASS_METRICS:
+            if label is not None and not of_class:
+                hint = "This task has no classes: write it without [LABEL]. "
+            elif label is None and metric in of_class:
                 hint = f"It is a figure of one class: write {metric}[LABEL]. "
-            elif label is not None and metric in METRICS:
+            elif label is not None and metric in scales:
                 hint = "It is a figure of all classes together: write it without [LABEL]. "
             raise UsageError(
                 f"--require {text!r}: there is no metric {metric!r}{' of one class' if label is not None else ''}.",
                 remedy=f"{hint}Known are {', '.join(known)}; for example {EXAMPLES}.",
             )
-        is_unit = label is not None or METRICS[metric].in_unit_interval
-        lowest, highest = (0.0, 1.0) if is_unit else (METRICS[metric].lowest, METRICS[metric].highest)
-        right = ">=" if label is not None or METRICS[metric].higher_is_better else "<="
+        is_unit = label is not None or scales[metric].in_unit_interval
+        lowest, highest = (0.0, 1.0) if is_unit else (scales[metric].lowest, scales[metric].highest)
+        right = ">=" if label is not None or scales[metric].higher_is_better else "<="
         if operator != right:
             better = "more" if right == ">=" else "less"
             raise UsageError(
@@ -107,5 +136,8 @@ def _bound(text: str, number: str, lowest: float, highest: float) -> float:
             remedy=f"{hint}It lies between {lowest:g} and 1.",
         )
     if bound < lowest:
-        raise UsageError(f"--require {text!r}: the bound {number} is below zero.", remedy="It is at least 0.")
+        least = "zero" if lowest == 0 else f"{lowest:g}"
+        raise UsageError(
+            f"--require {text!r}: the bound {number} is below {least}.", remedy=f"It is at least {lowest:g}."
+        )
     return bound

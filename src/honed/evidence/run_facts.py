@@ -73,13 +73,13 @@ def read_run(run: Path) -> RunFacts:
     verdict = _read_json(run, "verdict.json", ("verdict",))
     if verdict["verdict"] not in _VERDICTS:
         raise _damaged(run, "verdict.json", f"its verdict is {verdict['verdict']!r}, not one of {', '.join(_VERDICTS)}")
-    folds = _read_rows(run, "folds.parquet", ("example_id", "fold"))
+    folds = read_rows(run, "folds.parquet", ("example_id", "fold"))
     fold_sizes: dict[int, int] = {}
     for row in folds:
         fold_sizes[int(row["fold"])] = fold_sizes.get(int(row["fold"]), 0) + 1
     oof = _read_predictions(run, "oof.parquet", len(metrics["label_names"]))
     has_holdout = (run / "holdout.parquet").exists()
-    issues = _read_rows(run, "issues.parquet", ("check", "is_issue")) if (run / "issues.parquet").exists() else None
+    issues = read_rows(run, "issues.parquet", ("check", "is_issue")) if (run / "issues.parquet").exists() else None
     events, n_damaged = _read_events(run / "events.jsonl")
     return RunFacts(
         run=run,
@@ -108,14 +108,14 @@ def read_texts(run: Path) -> dict[str, str] | None:
     """
     if not (run / "texts.parquet").exists():
         return None
-    rows = _read_rows(run, "texts.parquet", ("example_id", "text"))
+    rows = read_rows(run, "texts.parquet", ("example_id", "text"))
     return {str(row["example_id"]): str(row["text"]) for row in rows}
 
 
 def _read_thumbnails(run: Path) -> dict[str, Json] | None:
     if not (run / "thumbnails.parquet").exists():
         return None
-    rows = _read_rows(run, "thumbnails.parquet", ("example_id", "jpeg", "problem"))
+    rows = read_rows(run, "thumbnails.parquet", ("example_id", "jpeg", "problem"))
     return {str(row["example_id"]): row for row in rows}
 
 
@@ -183,7 +183,11 @@ def _read_config(run: Path) -> Json:
     return {str(key): item for key, item in value.items()}
 
 
-def _read_rows(run: Path, name: str, required: tuple[str, ...]) -> list[Json]:
+def read_rows(run: Path, name: str, required: tuple[str, ...]) -> list[Json]:
+    """The rows of a Parquet file of the run folder.
+
+    Raises RunFolderError if it is missing, damaged, or lacks a required column.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
