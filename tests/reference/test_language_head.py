@@ -17,13 +17,18 @@ from tolerances import tolerance
 
 
 def causal(name: str, dtype: str = "float64") -> Any:
-    """A tiny causal model; `gemma2` caps its scores."""
+    """A tiny causal model; `gemma2` caps its scores, `granite` divides them."""
     import transformers
 
     if name == "gemma2":
         config: Any = transformers.Gemma2Config(
             vocab_size=60, hidden_size=32, num_attention_heads=4, num_hidden_layers=2, intermediate_size=64,
             num_key_value_heads=2, head_dim=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, final_logit_softcapping=2.0,
+        )  # fmt: skip
+    elif name == "granite":
+        config = transformers.GraniteConfig(
+            vocab_size=60, hidden_size=32, num_attention_heads=4, num_hidden_layers=2, intermediate_size=64,
+            num_key_value_heads=2, logits_scaling=8.0, pad_token_id=0, bos_token_id=1, eos_token_id=2,
         )  # fmt: skip
     else:
         config = m.tiny_config(name)
@@ -44,7 +49,7 @@ def batch_of(n_rows: int = 5) -> dict[str, torch.Tensor]:
     return {"input_ids": ids * mask, "attention_mask": mask, "targets": targets}
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma3", "gemma2"])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gemma2", "granite"])
 def test_the_loss_is_that_of_transformers(name: str) -> None:
     model, batch = causal(name, "float32"), batch_of()
     head = LanguageHead(model, Routing())
@@ -85,12 +90,14 @@ def test_chunked_is_unchunked_in_loss_and_gradient(
 
 
 def test_a_model_that_does_more_with_its_scores_is_refused() -> None:
-    import transformers
-
-    config = transformers.GraniteConfig(
-        vocab_size=60, hidden_size=32, num_attention_heads=4, num_hidden_layers=2, intermediate_size=64,
-        num_key_value_heads=2, logits_scaling=8.0, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    model = causal("llama", "float32")
+    scores = model.forward
+    model.forward = lambda **inputs: shifted(scores(**inputs))
     with pytest.raises(BaseModelError, match=r"cannot be trained on instructions"):
         LanguageHead(model, Routing())
+
+
+def shifted(output: Any) -> Any:
+    """What a model says that adds a bonus for the first words."""
+    output.logits = output.logits + torch.arange(60) / 10
+    return output

@@ -26,7 +26,7 @@ class LanguageHead(torch.nn.Module):
 
     model : the causal language model, whose output layer it uses.
 
-    Raises BaseModelError if the model does more with its hidden states than that layer and a soft cap.
+    Raises BaseModelError if the model does more with its hidden states than that layer, a scale and a soft cap.
     """
 
     module_names: tuple[str, ...] = ()
@@ -38,7 +38,9 @@ class LanguageHead(torch.nn.Module):
         self.routing, self.pool = routing, pool
         # In a tuple: the layer is the model's, so it is none of the head's parameters.
         self._output = (model.get_output_embeddings(),)
-        self._cap: float | None = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        config = model.config.get_text_config()
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._scale = _scale(config)
         _check_output(model, self)
 
     def slot_parameters(self, slot: int) -> dict[str, torch.nn.Parameter]:
@@ -49,7 +51,7 @@ class LanguageHead(torch.nn.Module):
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the model says of every word: (n, d) -> (n, words)."""
         layer: Any = self._output[0]
-        result: torch.Tensor = layer(hidden)
+        result: torch.Tensor = layer(hidden * self._scale)
         return result if self._cap is None else self._cap * torch.tanh(result / self._cap)
 
     def forward(self, output: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -67,7 +69,7 @@ class LanguageHead(torch.nn.Module):
         """
         following = targets[:, 1:]
         row, place = (following != NO_TARGET).nonzero(as_tuple=True)
-        states = hidden[row, place]
+        states = hidden[row, place] * self._scale
         layer: Any = self._output[0]
         loss: torch.Tensor = _OutputLoss.apply(  # type: ignore[no-untyped-call]
             states, layer.weight, layer.bias, following[row, place], self._cap
@@ -127,6 +129,12 @@ class _OutputLoss(torch.autograd.Function):
         return (grad * grad_outputs[0][:, None]).to(ctx.dtype), None, None, None, None
 
 
+def _scale(config: Any) -> float:
+    """By what the hidden states are multiplied before the output layer (Cohere says it so, Granite as a divisor)."""
+    factor, divisor = getattr(config, "logit_scale", None), getattr(config, "logits_scaling", None)
+    return float(factor) if factor is not None else 1 / float(divisor) if divisor else 1.0
+
+
 def _check_output(model: Any, head: LanguageHead) -> None:
     """Some models scale or shift what their output layer says; then this head would train on another loss."""
     layer = head._output[0]
@@ -139,7 +147,7 @@ def _check_output(model: Any, head: LanguageHead) -> None:
             got = head.scores(model.base_model(input_ids=ids, use_cache=False).last_hidden_state).float()
         if torch.allclose(expected, got, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
             return
-        problem = "its scores are more than the output layer of its last hidden states"
+        problem = "its scores are more than its output layer makes of its last hidden states"
     raise BaseModelError(
         f"{type(model).__name__} cannot be trained on instructions: {problem}.",
         remedy="Choose a base such as Llama, Qwen, Gemma or Mistral.",
