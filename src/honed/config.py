@@ -36,13 +36,21 @@ class Config(BaseModel):
     """column with a unique id a row (default: an id column, else a hash of the content)"""
     template: str | None = None
     """joins columns to one text, e.g. '{title}\\n{body}'"""
+    messages: str | None = None
+    """column that holds conversations: lists of messages (default: the obvious one)"""
+    prompt: str | None = None
+    """column of what is asked, of instructions (default: the obvious one)"""
+    response: str | None = None
+    """column of the reply (default: the obvious one)"""
+    system: str | None = None
+    """column of the system prompt (default: the obvious one); '' switches it off"""
     test_file: str | None = None
     """a test file of your own: rows that stand in both are reported"""
     base: str = "auto"
     """base model: a name of `honed bases`, a local folder, or a hub id; auto: minilm, for images dinov2-small"""
     revision: str | None = None
     """branch, tag or commit of a hub base"""
-    task: Literal["auto", "text_classification", "image_classification"] = "auto"
+    task: Literal["auto", "text_classification", "image_classification", "instruction"] = "auto"
     """what the specialist does; auto goes by the columns"""
     method: str = "lora"
     """how the base is adapted"""
@@ -56,6 +64,8 @@ images); native: the model class's own head"""
 texts, half for images"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
+    train_on: Literal["responses", "all"] = "responses"
+    """of conversations, what is learned: the replies alone, or every token"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
     """texts are cut after this many tokens"""
     image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto"] = "auto"

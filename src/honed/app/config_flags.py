@@ -17,10 +17,12 @@ from honed.errors import ConfigError
 from honed.recipes.library import read_recipe
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Data": ("text", "image", "label", "group", "id", "template", "test_file"),
+    "Data": (
+        "text", "image", "label", "group", "id", "template", "messages", "prompt", "response", "system", "test_file",
+    ),
     "Model": (
         "base", "revision", "task", "method", "method_options", "parameters", "head", "layers", "depth",
-        "max_tokens",
+        "max_tokens", "train_on",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),
     "Training": (
@@ -34,7 +36,9 @@ PANELS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Where each flag stands in `--help`. `data` is the argument."""
 
-CHECK_FLAGS = (*PANELS["Data"], "base", "revision", "max_tokens", "folds", "holdout_frac", "stop_frac", "seed")
+CHECK_FLAGS = (
+    *PANELS["Data"], "task", "base", "revision", "max_tokens", "train_on", "folds", "holdout_frac", "stop_frac", "seed",
+)  # fmt: skip
 """The flags of `honed check`: what decides how the data are read and split."""
 
 _METAVARS = {str: "TEXT", int: "N", float: "X", Any: "VALUE"}
