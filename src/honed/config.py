@@ -37,15 +37,13 @@ class Config(BaseModel):
     template: str | None = None
     """joins columns to one text, e.g. '{title}\\n{body}'"""
     messages: str | None = None
-    """column that holds lists of messages, for a language model (default: the obvious one)"""
+    """column that holds conversations: lists of messages (default: the obvious one)"""
     prompt: str | None = None
-    """column that holds the prompt (default: the obvious one)"""
+    """column of what is asked, of instructions (default: the obvious one)"""
     response: str | None = None
-    """column that holds the reply (default: the obvious one)"""
+    """column of the reply (default: the obvious one)"""
     system: str | None = None
-    """column that holds the system prompt (default: the obvious one)"""
-    train_on: Literal["responses", "all"] = "responses"
-    """what of a conversation carries loss: the replies, or everything"""
+    """column of the system prompt (default: the obvious one); '' switches it off"""
     test_file: str | None = None
     """a test file of your own: rows that stand in both are reported"""
     base: str = "auto"
@@ -66,8 +64,10 @@ images); native: the model class's own head; language: the output layer of a lan
 texts, half for images"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
+    train_on: Literal["responses", "all"] = "responses"
+    """of conversations, what is learned: the replies alone, or every token"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
-    """texts are cut after this many tokens"""
+    """texts are cut after this many tokens (conversations: 512)"""
     image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto"] = "auto"
     """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size"""
     image_fit: Literal["letterbox", "stretch", "crop"] = "letterbox"

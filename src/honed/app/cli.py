@@ -114,6 +114,9 @@ def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     redact: Redact = None,
     redact_columns: RedactColumns = None,
     presidio: Presidio = None,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="no colours (or NO_COLOR=1): what is learned stands in brackets")
+    ] = False,
     json: Json = False,
 ) -> int:
     """What is wrong with a file, before any training. Exit code 3 if `honed fit` could not use it."""
@@ -135,7 +138,7 @@ def check(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     if json:
         write_json(findings_json(checked, code) | redacted)
     else:
-        show_findings(checked, config, out_file)
+        show_findings(checked, config, out_file, has_colours=not no_color)
     return code
 
 

@@ -17,10 +17,12 @@ from honed.errors import ConfigError
 from honed.recipes.library import read_recipe
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Data": ("text", "image", "label", "group", "id", "template", "test_file"),
+    "Data": (
+        "text", "image", "label", "group", "id", "template", "messages", "prompt", "response", "system", "test_file",
+    ),
     "Model": (
         "base", "revision", "task", "method", "method_options", "parameters", "head", "layers", "depth",
-        "max_tokens",
+        "max_tokens", "train_on",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),
     "Training": (
@@ -29,13 +31,15 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Labels": ("clean", "decisions"),
     "Evidence": ("folds", "holdout_frac", "stop_frac", "ordinal", "metric", "require", "level", "gate", "keep_texts"),
-    "Language model": ("messages", "prompt", "response", "system", "train_on", "safety", "probes", "margin_drop", "forgetting", "n_written", "max_new_tokens"),
+    "Language model": ("safety", "probes", "margin_drop", "forgetting", "n_written", "max_new_tokens"),
     "Clinical reading": ("positive", "sensitivity", "prevalence", "reader"),
     "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),
 }  # fmt: skip
 """Where each flag stands in `--help`. `data` is the argument."""
 
-CHECK_FLAGS = (*PANELS["Data"], "base", "revision", "max_tokens", "folds", "holdout_frac", "stop_frac", "seed")
+CHECK_FLAGS = (
+    *PANELS["Data"], "task", "base", "revision", "max_tokens", "train_on", "folds", "holdout_frac", "stop_frac", "seed",
+)  # fmt: skip
 """The flags of `honed check`: what decides how the data are read and split."""
 
 _METAVARS = {str: "TEXT", int: "N", float: "X", Any: "VALUE"}

@@ -18,11 +18,14 @@ class Interrupted(HonedError):  # noqa: N818 - what the user did, not a fault
     exit_code = 130
 
 
-def out() -> Console:
-    """The console of results. Made anew for each use, so that a redirected stdout is respected."""
+def out(*, has_colours: bool = True) -> Console:
+    """The console of results. Made anew for each use, so that a redirected stdout is respected.
+
+    has_colours : False for none; None of them are shown either where NO_COLOR is set or nobody reads.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, soft_wrap=False, no_color=None if has_colours else True)
 
 
 def err() -> Console:

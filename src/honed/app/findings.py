@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from honed.app.console import out, printable
+from honed.app.conversation_view import show_format, show_masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ _DONE = {
     "review": "for a person to look at",
     "none": "only told",
 }
+_PARTS = ("text", "template", "image", "messages", "prompt", "input", "response", "system", "label", "group", "id")
 _PREVIEW_CHARACTERS = 200
 _EXAMPLE_CHARACTERS = 110
 _MOST_CLASSES = 12
@@ -63,24 +65,26 @@ def _with_row(evidence: str, row: int) -> str:
     return evidence if row < 0 or evidence.startswith("Row ") else f"Row {row + 1}: {evidence}"
 
 
-def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -> None:
+def show_findings(checked: CheckedFile, config: Config, out_file: Path | None, *, has_colours: bool = True) -> None:
     """Print what was found, what will be done about it, and what the model will see."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    console, facts = out(), checked.facts
+    console, facts = out(has_colours=has_colours), checked.facts
     roles = facts["roles"]
     console.print(Text(printable(facts["source"]), style="bold"))
-    parts = ("text", "template", "image", "label", "group", "id")
-    named = [f"{part} {roles[part]!r}" for part in parts if roles[part]]
+    named = [f"{part} {roles[part]!r}" for part in _PARTS if roles.get(part)]
     counts = facts["class_counts"]
     console.print(f"Rows     {facts['n_used']} usable of {facts['n_rows']}; {facts['n_groups']} groups", markup=False)
     console.print(f"Columns  {printable(', '.join(named))}", markup=False)
-    shown = sorted(counts, key=lambda name: -counts[name])[:_MOST_CLASSES]
-    classes = ", ".join(f"{name} {counts[name]}" for name in shown)
-    more = f", and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
-    console.print(f"Classes  {len(counts)}: {printable(classes)}{more}", markup=False)
+    if "conversations" in facts:
+        show_format(facts, console)
+    else:
+        shown = sorted(counts, key=lambda name: -counts[name])[:_MOST_CLASSES]
+        classes = ", ".join(f"{name} {counts[name]}" for name in shown)
+        more = f", and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
+        console.print(f"Classes  {len(counts)}: {printable(classes)}{more}", markup=False)
     sizes = facts["checks"].get("image_sizes")
     if sizes:
         shown_sizes = ", ".join(f"{size['width']} x {size['height']} ({size['n']})" for size in sizes)
@@ -98,7 +102,10 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None) -
         console.print(table)
     else:
         console.print("\nNothing is wrong with the rows.\n")
-    _show_tokens(checked, config, console)
+    if "conversations" in facts:
+        show_masks(facts, console)
+    else:
+        _show_tokens(checked, config, console)
     for text in checked.not_run:
         console.print(f"Not run  {printable(text)}", markup=False)
     if checked.fold_sizes is not None:

@@ -8,6 +8,7 @@ from heapq import nsmallest
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.issue_table import Issue, shorten
@@ -74,7 +75,7 @@ class TokenLengths:
                 entry["decoded"] = _cut(self._tokenizer.decode(ids[:limit]))
         summary: dict[str, Any] = {
             "truncation_frac": None,
-            "token_length": {name: int(np.quantile(n_tokens, q, method="higher")) for name, q in _QUANTILES.items()},
+            "token_length": length_quantiles(n_tokens),
             "preview": preview,
         }
         if limit is None:
@@ -86,6 +87,11 @@ class TokenLengths:
         longest = f"; 95 % fit into {summary['token_length']['p95']}."
         is_issue = share > TRUNCATION_SHARE_IS_ISSUE
         return [Issue("truncation_share", 1 - share, "none", evidence + longest, is_issue=is_issue)], summary
+
+
+def length_quantiles(n_tokens: npt.NDArray[np.integer[Any]]) -> dict[str, int]:
+    """Median, tails and the longest of the lengths of n rows, n > 0."""
+    return {name: int(np.quantile(n_tokens, q, method="higher")) for name, q in _QUANTILES.items()}
 
 
 def _cut(text: str) -> str:

@@ -59,7 +59,10 @@ def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
 
 @lru_cache(maxsize=4)
 def conversation_reader(base: ResolvedBase, max_tokens: int, train_on: Literal["responses", "all"]) -> ConversationReader:
-    """How conversations become tokens of this base, by the template of its tokenizer or the plain one."""
+    """How a base reads conversations, by its own chat template if it has one.
+
+    Raises BaseModelError if its tokenizer cannot be loaded, is no fast one, or has no end-of-text token.
+    """
     tokenizer = load_tokenizer(base)  # a large vocabulary takes seconds
     return ConversationReader(tokenizer, template_of(tokenizer), max_tokens, train_on)
 

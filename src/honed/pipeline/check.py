@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config
-from honed.data.folds import HOLDOUT
+from honed.data.conversations import load_conversations
+from honed.data.folds import HOLDOUT, FoldPlan
 from honed.data.issue_stream import IssueStream
 from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
-from honed.data.readers import open_table
+from honed.data.readers import open_table, read_table
 from honed.data.roles import resolve_roles
 from honed.data.stored_rows import GUESS_ROWS
-from honed.data.table_stream import TableStream
 from honed.errors import BaseModelError, DataError, UsageError
 from honed.events import Emitter, Listener
+from honed.pipeline.assembly import conversation_reader
 from honed.pipeline.check_stored import MAX_PLANNED_ROWS, check_stored
-from honed.pipeline.prepare import DEMO_DATA, load, make_plan, prepare, roles_of, with_sample_checks
+from honed.pipeline.conversations import (
+    are_conversations,
+    prepare_conversations,
+    roles_of_conversations,
+)
+from honed.pipeline.prepare import DEMO_DATA, Prepared, load, make_plan, prepare, roles_of, with_sample_checks
 from honed.pipeline.settle import settled, with_task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # In memory a table takes about ten times its bytes: strings, cells, findings.
 STREAM_FROM_BYTES = 32 << 20
@@ -71,8 +80,21 @@ def check(
     stream = None if config.data == DEMO_DATA else open_table(config.data)
     not_run: list[str] = []
     sizes = infeasible = None
+    plan_rows: Callable[[], FoldPlan | None]
     with IssueStream(out) as issues:
-        if stream is not None and stream.n_bytes >= STREAM_FROM_BYTES and not _names_images(stream, config):
+        head = None if stream is None else stream.head(GUESS_ROWS)
+        if head is not None and are_conversations(config, head):
+            with emitter.stage("check", "Reading and checking the conversations"):
+                prepared = _conversations(config, not_run, finder, needs_base=needs_base)
+            facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
+            for issue in prepared.issues.issues():
+                issues.add(issue)
+        elif (
+            head is not None
+            and stream is not None
+            and stream.n_bytes >= STREAM_FROM_BYTES
+            and not _names_images(head, config)
+        ):
             base = _base(with_task(config, "text_classification"), not_run, needs_base=needs_base)
             stored = check_stored(config, base, stream, finder, issues.add, emitter)
             facts, plan_rows = stored.facts, stored.plan
@@ -87,6 +109,8 @@ def check(
             for issue in prepared.issues.issues():
                 issues.add(issue)
         try:
+            if n_refused := facts["checks"].get("n_unreadable"):
+                raise _refused(n_refused)
             plan = plan_rows()
         except DataError as error:
             infeasible = error
@@ -104,8 +128,24 @@ def check(
     return CheckedFile(facts, issues, sizes, infeasible, tuple(not_run))
 
 
-def _names_images(stream: TableStream, config: Config) -> bool:
-    return resolve_roles(stream.head(GUESS_ROWS), roles_of(config), require_label=True).roles.image is not None
+def _conversations(config: Config, not_run: list[str], finder: Finder, *, needs_base: bool) -> Prepared:
+    config = with_task(config, "instruction")
+    loaded = load_conversations(read_table(config.data), roles_of_conversations(config), require_reply=True)
+    base = _base(config, not_run, needs_base=needs_base)
+    reader = conversation_reader(base, config.max_tokens, config.train_on) if base else None
+    return prepare_conversations(config, reader, loaded, finder)
+
+
+def _refused(n_rows: int) -> DataError:
+    return DataError(
+        f"The chat template of the base refuses {n_rows} row{'s' if n_rows > 1 else ''}.",
+        cause="See the finding template_refuses.",
+        remedy="Mend or remove them, or use a base whose template takes them.",
+    )
+
+
+def _names_images(head: pa.Table, config: Config) -> bool:
+    return resolve_roles(head, roles_of(config), require_label=True).roles.image is not None
 
 
 def _base(config: Config, not_run: list[str], *, needs_base: bool) -> ResolvedBase | None:

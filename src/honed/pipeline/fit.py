@@ -40,12 +40,11 @@ from honed.pipeline.prepare import (
     DEMO_DATA,
     Prepared,
     development,
-    load,
     make_plan,
-    prepare,
     with_sample_checks,
     write_texts,
 )
+from honed.pipeline.rows import load_rows, prepare_rows
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
 from honed.pipeline.settle import check_grades, grades_note, settle
@@ -72,19 +71,20 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     check_reading(config)
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
-        loaded = load(config)
+        loaded = load_rows(config)
         config, base = settle(config, loaded, named)
         config, budget_note = within_budget(config, str(base.path))
         check_fits(config, base)
         plan_settings(config, config.trials, config.n_trials)
-        prepared = prepare(config, base, loaded)
+        prepared = prepare_rows(config, base, loaded)
         if config.ordinal:
             prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
         if budget_note:
             prepared.facts["notes"].append(budget_note)
             emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
-        prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
+        if config.task != "instruction":
+            prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
@@ -124,9 +124,10 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
     config = make_config(read_config(run.config))
     base = resolve(config.base, revision=config.revision)
     with emitter.stage("check", f"Reading and checking {config.data}"):
-        prepared = prepare(config, base)
+        prepared = prepare_rows(config, base)
         plan = make_plan(config, prepared.dataset)
-        prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
+        if config.task != "instruction":
+            prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
     if run.folds.exists() and FoldPlan.read(run.folds).dataset_fingerprint != plan.dataset_fingerprint:
         raise RunFolderError(
             f"{config.data} changed since the run in {run.path} was interrupted.",

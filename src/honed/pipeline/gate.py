@@ -18,7 +18,7 @@ from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.clinical import holdout_reading, not_run_of, reading_of, write_reader
 from honed.pipeline.features import base_features
-from honed.pipeline.prepare import prepare
+from honed.pipeline.rows import prepare_rows
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.scoring import (
     Features,
@@ -110,7 +110,7 @@ def reopen_data(run: RunFolder, config: Config) -> tuple[Dataset, FoldPlan]:
     Raises RunFolderError if they changed since.
     """
     plan = FoldPlan.read(run.folds)
-    dataset = prepare(config, resolve(config.base, revision=config.revision)).dataset
+    dataset = prepare_rows(config, resolve(config.base, revision=config.revision)).dataset
     if dataset.fingerprint != plan.dataset_fingerprint:
         raise RunFolderError(
             f"{config.data} changed since this run was made (fingerprint {dataset.fingerprint[:12]}, was "

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from honed.bases import ResolvedBase, load_tokenizer
 from honed.config import Config
 from honed.data.checks import CheckSettings, check_dataset
-from honed.data.conversations import ConversationRoles, load_conversations, looks_like_instructions
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan, plan_folds
 from honed.data.image_checks import image_checks
@@ -77,25 +76,8 @@ def text_tokenizer(base: ResolvedBase | None, max_tokens: int) -> Tokenizer:
 
 
 def load(config: Config) -> LoadedData:
-    """Read the labelled rows, or the conversations, that the configuration names."""
-    table = read_source(config.data)
-    if is_instruction(config, table):
-        return load_conversations(table, conversation_roles(config), require_reply=True)
-    return load_dataset(table, roles_of(config), require_label=True)
-
-
-def is_instruction(config: Config, table: pa.Table) -> bool:
-    """Whether the rows are conversations to learn: the user says so, or the columns do and no other part is named."""
-    if config.task != "auto":
-        return config.task == "instruction"
-    if config.text or config.image or config.label or config.template:
-        return False
-    return bool(config.messages or config.prompt or config.response) or looks_like_instructions(table)
-
-
-def conversation_roles(config: Config) -> ConversationRoles:
-    """The columns of conversations that the configuration names."""
-    return ConversationRoles(config.messages, config.prompt, config.response, config.system, config.group, config.id)
+    """Read the labelled rows that the configuration names."""
+    return load_dataset(read_source(config.data), roles_of(config), require_label=True)
 
 
 def prepare(

@@ -1,0 +1,27 @@
+"""The rows of any task, read and checked: labelled texts or images, or conversations."""
+
+from __future__ import annotations
+
+from honed.bases import ResolvedBase
+from honed.config import Config
+from honed.data.conversations import Conversation, load_conversations
+from honed.data.loading import LoadedData
+from honed.pipeline.assembly import conversation_reader
+from honed.pipeline.conversations import are_conversations, prepare_conversations, roles_of_conversations
+from honed.pipeline.prepare import DEMO_DATA, Prepared, load, prepare, read_source
+
+
+def load_rows(config: Config) -> LoadedData:
+    """Read what the configuration names."""
+    if config.data != DEMO_DATA and are_conversations(config, table := read_source(config.data)):
+        return load_conversations(table, roles_of_conversations(config), require_reply=True)
+    return load(config)
+
+
+def prepare_rows(config: Config, base: ResolvedBase, loaded: LoadedData | None = None) -> Prepared:
+    """Check the rows, read here if they are not yet. config : settled."""
+    loaded = loaded or load_rows(config)
+    if isinstance(loaded.dataset.inputs[0], Conversation):
+        reader = conversation_reader(base, config.max_tokens, config.train_on)
+        return prepare_conversations(config, reader, loaded)
+    return prepare(config, base, loaded)
