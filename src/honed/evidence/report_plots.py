@@ -83,34 +83,34 @@ def forest(metric: Metric, rows: Sequence[ForestRow]) -> Markup:
     parts: list[str] = []
     for tick in nice_ticks(low, high, 4):
         text = percent(tick, 0) if metric.is_percent else f"{tick:g}"
-        parts.append(_line(x(tick), 4, x(tick), bottom, "grid"))
+        parts.append(draw_line(x(tick), 4, x(tick), bottom, "grid"))
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > WIDTH - 20 else "middle"
-        parts.append(_text(x(tick), bottom + 16, text, "tick", anchor))
+        parts.append(draw_text(x(tick), bottom + 16, text, "tick", anchor))
     specialist = next((row for row in rows if row.is_specialist), None)
     if specialist:
         lead = specialist.holdout.value if specialist.holdout.value is not None else specialist.out_of_fold.value
         if lead is not None:
-            parts.append(_line(x(lead), 4, x(lead), bottom, "lead"))
+            parts.append(draw_line(x(lead), 4, x(lead), bottom, "lead"))
     for i, row in enumerate(rows):
         top = 6 + row_height * i
         shown = row.holdout if row.holdout.value is not None else row.out_of_fold
         tone = "own" if row.is_specialist else "other"
-        parts.append(_text(8, top + 14, row.name, "name strong" if row.is_specialist else "name", "start"))
+        parts.append(draw_text(8, top + 14, row.name, "name strong" if row.is_specialist else "name", "start"))
         label = "not run" if shown.value is None else value_text(metric, shown.value)
-        parts.append(_text(WIDTH - 8, top + 14, label, "name figure", "end"))
+        parts.append(draw_text(WIDTH - 8, top + 14, label, "name figure", "end"))
         for fig, y, shape in ((row.out_of_fold, top + 25.0, "ring"), (row.holdout, top + 36.0, "square")):
             if fig.value is None:
                 continue
             if fig.low is not None and fig.high is not None:
-                parts.append(_line(x(fig.low), y, x(fig.high), y, f"bar {tone}"))
+                parts.append(draw_line(x(fig.low), y, x(fig.high), y, f"bar {tone}"))
             if shape == "ring":
-                parts.append(f'<circle cx="{_n(x(fig.value))}" cy="{_n(y)}" r="3.6" class="ring {tone}"/>')
+                parts.append(f'<circle cx="{px(x(fig.value))}" cy="{px(y)}" r="3.6" class="ring {tone}"/>')
             else:
-                parts.append(_rect(x(fig.value) - 3.6, y - 3.6, 7.2, 7.2, f"mark {tone}"))
+                parts.append(draw_rect(x(fig.value) - 3.6, y - 3.6, 7.2, 7.2, f"mark {tone}"))
     told = "; ".join(
         f"{row.name}: out-of-fold {_say(metric, row.out_of_fold)}, holdout {_say(metric, row.holdout)}" for row in rows
     )
-    return _svg(WIDTH, bottom + 22, f"{metric.name} with intervals. {told}.", parts)
+    return draw_svg(WIDTH, bottom + 22, f"{metric.name} with intervals. {told}.", parts)
 
 
 def icon_array(value: float, low: float, high: float) -> Markup:
@@ -121,28 +121,28 @@ def icon_array(value: float, low: float, high: float) -> Markup:
         tone = "sure" if i < n_sure else "maybe" if i < n_maybe else "miss"
         parts.append(f'<circle cx="{8 + 14 * (i % 10)}" cy="{8 + 14 * (i // 10)}" r="4.6" class="dot {tone}"/>')
     told = f"Of 100 rows about {100 * value:.0f} are predicted correctly; the interval is {n_sure} to {n_maybe}."
-    return _svg(142, 142, told, parts)
+    return draw_svg(142, 142, told, parts)
 
 
 def class_bar(value: float, low: float | None, high: float | None) -> Markup:
     """A recall with its interval as a bar for a table cell."""
-    parts = [_rect(0, 4, 120, 8, "track"), _rect(0, 4, 120 * value, 8, "fill own")]
+    parts = [draw_rect(0, 4, 120, 8, "track"), draw_rect(0, 4, 120 * value, 8, "fill own")]
     told = percent(value)
     if low is not None and high is not None:
         parts += [
-            _line(120 * low, 8, 120 * high, 8, "whisker"),
-            _line(120 * low, 3, 120 * low, 13, "whisker"),
-            _line(120 * high, 3, 120 * high, 13, "whisker"),
+            draw_line(120 * low, 8, 120 * high, 8, "whisker"),
+            draw_line(120 * low, 3, 120 * low, 13, "whisker"),
+            draw_line(120 * high, 3, 120 * high, 13, "whisker"),
         ]
         told += f", interval {percent(low)} to {percent(high)}"
-    return _svg(120, 16, told, parts, "classbar")
+    return draw_svg(120, 16, told, parts, "classbar")
 
 
 def share_bar(share: float) -> Markup:
     """A plain bar for a share of a whole; decoration beside a number, so hidden from screen readers."""
     width = 120 * min(max(share, 0.0), 1.0)
-    parts = [_rect(0, 5, 120, 6, "track"), _rect(0, 5, width, 6, "fill own")]
-    return _svg(120, 16, "", parts, "classbar")
+    parts = [draw_rect(0, 5, 120, 6, "track"), draw_rect(0, 5, width, 6, "fill own")]
+    return draw_svg(120, 16, "", parts, "classbar")
 
 
 _SQUARE_LEFT, _SQUARE_TOP, _SQUARE_SIZE = 44.0, 10.0, 280.0
@@ -162,17 +162,17 @@ def _unit_square(below: float) -> list[str]:
     x, y = _square_x, _square_y
     parts: list[str] = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(x(tick), y(1), x(tick), y(0), "grid"))
-        parts.append(_line(x(0), y(tick), x(1), y(tick), "grid"))
-        parts.append(_text(x(0) - 6, y(tick) + 4, f"{100 * tick:.0f}", "tick", "end"))
-        parts.append(_text(x(tick), y(0) + below, f"{100 * tick:.0f}", "tick", "middle"))
-    parts.append(_line(x(0), y(0), x(1), y(1), "diagonal"))
+        parts.append(draw_line(x(tick), y(1), x(tick), y(0), "grid"))
+        parts.append(draw_line(x(0), y(tick), x(1), y(tick), "grid"))
+        parts.append(draw_text(x(0) - 6, y(tick) + 4, f"{100 * tick:.0f}", "tick", "end"))
+        parts.append(draw_text(x(tick), y(0) + below, f"{100 * tick:.0f}", "tick", "middle"))
+    parts.append(draw_line(x(0), y(0), x(1), y(1), "diagonal"))
     return parts
 
 
 def _upwards(words: str) -> str:
     """What y means, along the left side of the square."""
-    middle = _n(_square_y(0.5))
+    middle = px(_square_y(0.5))
     return (
         f'<text x="12" y="{middle}" class="tick" text-anchor="middle" transform="rotate(-90 12 {middle})">'
         f"{words}</text>"
@@ -189,20 +189,20 @@ def reliability(title: str, bins: Sequence[Bin]) -> Markup:
     tallest = max((b.n for b in bins), default=1) or 1
     for b in bins:
         height = 34 * b.n / tallest
-        parts.append(_rect(x(b.confidence) - 5, base - height, 10, height, "fill other"))
+        parts.append(draw_rect(x(b.confidence) - 5, base - height, 10, height, "fill other"))
         if b.n:
-            parts.append(_line(x(b.confidence), y(b.low), x(b.confidence), y(b.high), "bar own"))
-    points = " ".join(f"{_n(x(b.confidence))},{_n(y(b.accuracy))}" for b in bins if b.n)
+            parts.append(draw_line(x(b.confidence), y(b.low), x(b.confidence), y(b.high), "bar own"))
+    points = " ".join(f"{px(x(b.confidence))},{px(y(b.accuracy))}" for b in bins if b.n)
     parts.append(f'<polyline points="{points}" class="curve own"/>')
     parts += [
-        f'<circle cx="{_n(x(b.confidence))}" cy="{_n(y(b.accuracy))}" r="4" class="mark own"/>' for b in bins if b.n
+        f'<circle cx="{px(x(b.confidence))}" cy="{px(y(b.accuracy))}" r="4" class="mark own"/>' for b in bins if b.n
     ]
-    parts.append(_text(x(0.5), _SQUARE_BOTTOM + 76, "confidence, % (bars: rows)", "tick", "middle"))
+    parts.append(draw_text(x(0.5), _SQUARE_BOTTOM + 76, "confidence, % (bars: rows)", "tick", "middle"))
     parts.append(_upwards("really right, %"))
     told = "; ".join(
         f"confidence {percent(b.confidence, 0)}: right {percent(b.accuracy, 0)} of {b.n} rows" for b in bins if b.n
     )
-    return _svg(WIDTH, _SQUARE_BOTTOM + 84, f"{title}, {total} rows. {told}.", parts)
+    return draw_svg(WIDTH, _SQUARE_BOTTOM + 84, f"{title}, {total} rows. {told}.", parts)
 
 
 def roc(
@@ -215,7 +215,7 @@ def roc(
     x, y = _square_x, _square_y
 
     def along(values: Sequence[float], rates: Sequence[float]) -> str:
-        return " ".join(f"{_n(x(rate))},{_n(y(value))}" for rate, value in zip(rates, values, strict=True))
+        return " ".join(f"{px(x(rate))},{px(y(value))}" for rate, value in zip(rates, values, strict=True))
 
     sensitivity, low, high = curve
     rates = list(false_positive_rate)
@@ -224,11 +224,11 @@ def roc(
     parts.append(f'<polyline points="{along([0.0, *sensitivity], [0.0, *rates])}" class="curve own"/>')
     told = f"ROC curve, {title}"
     if point is not None:
-        parts.append(f'<circle cx="{_n(x(point[0]))}" cy="{_n(y(point[1]))}" r="4.5" class="mark own"/>')
+        parts.append(f'<circle cx="{px(x(point[0]))}" cy="{px(y(point[1]))}" r="4.5" class="mark own"/>')
         told += f"; operating point: {percent(point[1])} of the ill found, {percent(point[0])} of the healthy alarmed"
-    parts.append(_text(x(0.5), _SQUARE_BOTTOM + 34, "false alarms, % of the healthy", "tick", "middle"))
+    parts.append(draw_text(x(0.5), _SQUARE_BOTTOM + 34, "false alarms, % of the healthy", "tick", "middle"))
     parts.append(_upwards("found, % of the ill"))
-    return _svg(WIDTH, _SQUARE_BOTTOM + 42, told + ".", parts)
+    return draw_svg(WIDTH, _SQUARE_BOTTOM + 42, told + ".", parts)
 
 
 def learning_curve(curve: Curve, highest: float) -> Markup:
@@ -244,19 +244,19 @@ def learning_curve(curve: Curve, highest: float) -> Markup:
 
     parts: list[str] = []
     for tick in nice_ticks(0, highest, 3):
-        parts.append(_line(left, y(tick), left + width, y(tick), "grid"))
-        parts.append(_text(left - 6, y(tick) + 4, f"{tick:g}", "tick", "end"))
+        parts.append(draw_line(left, y(tick), left + width, y(tick), "grid"))
+        parts.append(draw_text(left - 6, y(tick) + 4, f"{tick:g}", "tick", "end"))
     for epoch in sorted({first, last}):
-        parts.append(_text(x(epoch), top + height + 16, str(epoch), "tick", "middle"))
+        parts.append(draw_text(x(epoch), top + height + 16, str(epoch), "tick", "middle"))
     told = []
     for name, losses, tone in (("training", curve.train_loss, "other dashed"), ("stop", curve.stop_loss, "own")):
         known = [(epoch, loss) for epoch, loss in zip(curve.epoch, losses, strict=True) if loss is not None]
         if not known:
             continue
-        points = " ".join(f"{_n(x(epoch))},{_n(y(loss))}" for epoch, loss in known)
+        points = " ".join(f"{px(x(epoch))},{px(y(loss))}" for epoch, loss in known)
         parts.append(f'<polyline points="{points}" class="curve {tone}"/>')
         if len(known) == 1:
-            parts.append(f'<circle cx="{_n(x(known[0][0]))}" cy="{_n(y(known[0][1]))}" r="2.5" class="mark {tone}"/>')
+            parts.append(f'<circle cx="{px(x(known[0][0]))}" cy="{px(y(known[0][1]))}" r="2.5" class="mark {tone}"/>')
         told.append(f"{name} loss from {known[0][1]:.2f} to {known[-1][1]:.2f}")
     kept = [
         loss if loss is not None else train
@@ -264,9 +264,9 @@ def learning_curve(curve: Curve, highest: float) -> Markup:
         if epoch == curve.best_epoch
     ]
     if kept and kept[0] is not None and curve.best_epoch is not None:
-        parts.append(f'<circle cx="{_n(x(curve.best_epoch))}" cy="{_n(y(kept[0]))}" r="4.5" class="ring own"/>')
+        parts.append(f'<circle cx="{px(x(curve.best_epoch))}" cy="{px(y(kept[0]))}" r="4.5" class="ring own"/>')
         told.append(f"epoch {curve.best_epoch} kept")
-    return _svg(220, top + height + 22, f"{curve.slot}: {', '.join(told)}.", parts)
+    return draw_svg(220, top + height + 22, f"{curve.slot}: {', '.join(told)}.", parts)
 
 
 def heat_map(confusion: Sequence[Sequence[float]]) -> Markup:
@@ -289,7 +289,7 @@ def heat_map(confusion: Sequence[Sequence[float]]) -> Markup:
     told = (
         f"Confusion heat map of {n} classes; the diagonal is right, cells off it are confusions. The table lists them."
     )
-    return _svg(n, n, told, parts, "heat")
+    return draw_svg(n, n, told, parts, "heat")
 
 
 def _say(metric: Metric, fig: Figure) -> str:
@@ -299,23 +299,28 @@ def _say(metric: Metric, fig: Figure) -> str:
     return value_text(metric, fig.value) + (f" ({interval.replace(f' {DASH} ', ' to ')})" if interval else "")
 
 
-def _n(value: float) -> str:
+def px(value: float) -> str:
+    """A coordinate with one decimal."""
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, tone: str) -> str:
-    return f'<line x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}" class="{tone}"/>'
+def draw_line(x1: float, y1: float, x2: float, y2: float, tone: str) -> str:
+    """A line of class `tone`."""
+    return f'<line x1="{px(x1)}" y1="{px(y1)}" x2="{px(x2)}" y2="{px(y2)}" class="{tone}"/>'
 
 
-def _rect(x: float, y: float, width: float, height: float, tone: str) -> str:
-    return f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" class="{tone}"/>'
+def draw_rect(x: float, y: float, width: float, height: float, tone: str) -> str:
+    """A rectangle of class `tone`."""
+    return f'<rect x="{px(x)}" y="{px(y)}" width="{px(width)}" height="{px(height)}" class="{tone}"/>'
 
 
-def _text(x: float, y: float, text: str, tone: str, anchor: str) -> str:
-    return f'<text x="{_n(x)}" y="{_n(y)}" class="{tone}" text-anchor="{anchor}">{escape(visible(text))}</text>'
+def draw_text(x: float, y: float, text: str, tone: str, anchor: str) -> str:
+    """Escaped text; anchor: start, middle or end."""
+    return f'<text x="{px(x)}" y="{px(y)}" class="{tone}" text-anchor="{anchor}">{escape(visible(text))}</text>'
 
 
-def _svg(width: float, height: float, told: str, parts: Sequence[str], tone: str = "plot") -> Markup:
+def draw_svg(width: float, height: float, told: str, parts: Sequence[str], tone: str = "plot") -> Markup:
+    """The whole drawing; `told` says in words what it shows, "" hides it from screen readers."""
     role = f'role="img" aria-label="{escape(visible(told))}"' if told else 'aria-hidden="true"'
     body = "".join(parts)
-    return Markup(f'<svg viewBox="0 0 {_n(width)} {_n(height)}" class="{tone}" {role}>{body}</svg>')  # noqa: S704
+    return Markup(f'<svg viewBox="0 0 {px(width)} {px(height)}" class="{tone}" {role}>{body}</svg>')  # noqa: S704

@@ -60,6 +60,10 @@ _LEADS = {
     "LOCKED": "All figures here come from cross-validation: every row was scored by a model that never saw it, but "
     "choices made while exploring can still flatter them. When you are done exploring, `honed gate` opens the holdout.",
 }
+SCOPE = (
+    "These figures hold for rows like those of this data set: same source, same kind of text, same mix of classes."
+    " They say nothing about other data."
+)
 
 
 def section(metrics: Json, key: str) -> Json:
@@ -141,6 +145,7 @@ def verdict_view(facts: RunFacts) -> dict[str, object]:
             if tile
         ],
         "where": where,
+        "scope": SCOPE,
     }
 
 
@@ -268,7 +273,7 @@ def differences_view(facts: RunFacts) -> list[dict[str, object]]:
             for where in ("holdout", "out_of_fold"):
                 source = difference.get(where) if isinstance(difference, Mapping) else None
                 cells.append(
-                    _difference(metric, figure(source.get(metric.key) if isinstance(source, Mapping) else None))
+                    difference_cell(metric, figure(source.get(metric.key) if isinstance(source, Mapping) else None))
                 )
             if any(cell["value"] for cell in cells):
                 rows.append({"metric": metric.name, "cells": cells})
@@ -277,7 +282,8 @@ def differences_view(facts: RunFacts) -> list[dict[str, object]]:
     return views
 
 
-def _difference(metric: Metric, fig: Figure) -> dict[str, str]:
+def difference_cell(metric: Metric, fig: Figure) -> dict[str, str]:
+    """A difference, specialist minus baseline, for a table: value, range, p, and who is better in words."""
     if fig.value is None:
         return {"value": "", "range": "", "p": "", "tone": "", "word": ""}
     sign = fig.verdict_of_difference * (-1 if metric.is_lower_better else 1)
