@@ -49,13 +49,12 @@ def random_base() -> str:
             tie_word_embeddings=True,
         )  # fmt: skip
         transformers.LlamaForCausalLM(config).save_pretrained(folder)
-        words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"[{i}]": i for i in range(3, 259)}}
+        words = ("<pad>", "<s>", "</s>")
         alphabet = dict(zip(pre_tokenizers.ByteLevel.alphabet(), range(3, 259), strict=True))
-        tokenizer = Tokenizer(models.BPE({**dict(list(words.items())[:3]), **alphabet}, []))
+        tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)} | alphabet, []))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        transformers.PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-        ).save_pretrained(folder)
+        special = dict(zip(("pad_token", "bos_token", "eos_token"), words, strict=False))
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
     return str(folder)
 
 

@@ -172,9 +172,7 @@ def test_a_batch_of_one_slot_needs_no_segments(name: str, method: str, head: str
     batch = stack.to_model(stack.task.collate(examples.inputs.encoded))
     stack.routing.segments, stack.routing.only = (), 1
     output = stack.model(**batch)
-    torch.testing.assert_close(
-        stack.head(output, batch), expected, **tolerance("logits_same_weights", "float64")
-    )
+    torch.testing.assert_close(stack.head(output, batch), expected, **tolerance("logits_same_weights", "float64"))
 
 
 @methods

@@ -23,7 +23,8 @@ def causal(name: str, dtype: str = "float64") -> Any:
     if name == "gemma2":
         config: Any = transformers.Gemma2Config(
             vocab_size=60, hidden_size=32, num_attention_heads=4, num_hidden_layers=2, intermediate_size=64,
-            num_key_value_heads=2, head_dim=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, final_logit_softcapping=2.0,
+            num_key_value_heads=2, head_dim=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            final_logit_softcapping=2.0,
         )  # fmt: skip
     elif name == "granite":
         config = transformers.GraniteConfig(

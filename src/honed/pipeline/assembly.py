@@ -58,7 +58,9 @@ def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
 
 
 @lru_cache(maxsize=4)
-def conversation_reader(base: ResolvedBase, max_tokens: int, train_on: Literal["responses", "all"]) -> ConversationReader:
+def conversation_reader(
+    base: ResolvedBase, max_tokens: int, train_on: Literal["responses", "all"]
+) -> ConversationReader:
     """How a base reads conversations, by its own chat template if it has one.
 
     Raises BaseModelError if its tokenizer cannot be loaded, is no fast one, or has no end-of-text token.

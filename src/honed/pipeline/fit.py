@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from honed.artifact import Artifact, ArtifactInfo, save_artifact, write_json
 from honed.bases import ResolvedBase, resolve
@@ -16,10 +15,8 @@ from honed.data.folds import FoldPlan
 from honed.errors import EvidenceError, RunFolderError, UsageError
 from honed.events import Emitter, JsonLinesListener, Listener
 from honed.evidence.calibration import calibrate
-from honed.evidence.card import write_card
 from honed.evidence.gate import Verdict
 from honed.evidence.label_table import LabelTable
-from honed.evidence.report import write_report
 from honed.evidence.report_data import worst_mistakes
 from honed.evidence.report_labels import N_SHOWN
 from honed.evidence.requirement import Requirement
@@ -31,6 +28,7 @@ from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import check_cleaning, teach, write_provenance
 from honed.pipeline.clinical import check_reading, out_of_fold_reading, reading_of, write_reader
 from honed.pipeline.features import base_features
+from honed.pipeline.finish import finish
 from honed.pipeline.fit_facts import fit_facts
 from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
@@ -246,16 +244,6 @@ def _gate(
         return verdict
     with emitter.stage("gate", "Opening the locked holdout for the artifact that ships"):
         return open_gate(run, config, dataset, plan, emitter, features)
-
-
-def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
-    """Write the seconds of every stage, the report and the model card."""
-    metrics = run.read_json(run.metrics)
-    timings = {**metrics.get("timings_s", {}), **{k: round(v, 3) for k, v in emitter.timings_s.items()}}
-    write_json(run.metrics, {**metrics, "timings_s": timings})
-    write_card(run.path)
-    write_report(run.path)
-    emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
 
 
 def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:

@@ -18,6 +18,7 @@ from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.clinical import holdout_reading, not_run_of, reading_of, write_reader
 from honed.pipeline.features import base_features
+from honed.pipeline.language_gate import open_language_gate
 from honed.pipeline.rows import prepare_rows
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.scoring import (
@@ -50,8 +51,10 @@ def open_gate(
     development_features : of the frozen base for the rows `plan.development`, if at hand.
     The opening is written to the ledger before a single row is scored.
     """
-    requirements = tuple(Requirement.parse(text, dataset.label_names) for text in config.require)
     specialist = load_specialist(run.adapter, device=config.device)
+    if config.task == "instruction":
+        return open_language_gate(run, config, dataset, plan, specialist, emitter)
+    requirements = tuple(Requirement.parse(text, dataset.label_names) for text in config.require)
     openings = record_opening(run.beside, dataset.fingerprint, run.path.name)
     emitter.emit("holdout.opened", f"The holdout was opened (look {openings}).", openings=openings)
     holdout = score_holdout(specialist, dataset, plan)

@@ -14,12 +14,12 @@ from honed.data.folds import FoldPlan
 from honed.events import Emitter, JsonLinesListener
 from honed.evidence.gate import Verdict
 from honed.evidence.language_metrics import language_metrics
-from honed.evidence.language_report import write_language_card, write_language_report
 from honed.evidence.language_tables import LanguageTables
 from honed.oof import OutOfFold, Predictions
 from honed.pipeline.assembly import artifact_info
 from honed.pipeline.bench import Bench, TuningContext
 from honed.pipeline.conscience import probes_of, write_forgetting, write_safety
+from honed.pipeline.finish import finish
 from honed.pipeline.fit_facts import fit_facts
 from honed.pipeline.gate import locked
 from honed.pipeline.language_gate import open_language_gate
@@ -55,16 +55,6 @@ def train_and_judge(
         finish(run, emitter, _gate(run, config, dataset, plan, specialist, emitter))
         shutil.rmtree(run.checkpoint, ignore_errors=True)
     return run
-
-
-def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
-    """Write the seconds of every stage, the report and the model card."""
-    metrics = run.read_json(run.metrics)
-    timings = {**metrics.get("timings_s", {}), **{k: round(v, 3) for k, v in emitter.timings_s.items()}}
-    write_json(run.metrics, {**metrics, "timings_s": timings})
-    write_language_card(run.path)
-    write_language_report(run.path)
-    emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
 
 
 def _train(

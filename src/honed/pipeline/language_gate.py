@@ -17,7 +17,7 @@ from honed.evidence.ledger import record_opening
 from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.run_folder import RunFolder
-from honed.pipeline.written import HOLDOUT, holdout_writers, write_generations
+from honed.pipeline.written import holdout_writers, write_generations
 from honed.serving.engine import Specialist
 from honed.serving.replies import reply_losses
 
@@ -38,7 +38,7 @@ def open_language_gate(
     for path, loss in ((run.holdout, found.specialist), (run.baselines / "base_holdout.parquet", found.base)):
         Predictions(dataset.example_id[rows], zeros, fold, zeros, loss, weight, None).write(path)
     writers = holdout_writers(config, plan)
-    write_generations(run.generations, specialist.stack, dataset, writers, config, emitter, part=HOLDOUT)
+    write_generations(run.generations, specialist.stack, dataset, writers, config, emitter)
     tables = LanguageTables.read(run.path)
     requirements = tuple(Requirement.parse(text) for text in config.require)
     terms = GateTerms(requirements, "loss", config.level, openings)

@@ -9,7 +9,7 @@ from honed.config import make_config, read_config, write_config
 from honed.errors import RunFolderError
 from honed.events import Emitter, JsonLinesListener, Listener
 from honed.evidence.requirement import Requirement
-from honed.pipeline.fit import finish
+from honed.pipeline.finish import finish
 from honed.pipeline.gate import open_gate, reopen_data
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.run_folder import RunFolder, existing

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,38 +18,41 @@ from honed.events import Emitter
 from honed.serving.generation import Writing, write_replies
 from honed.training.stack import Stack
 
-OUT_OF_FOLD, HOLDOUT = "out_of_fold", "holdout"
 
 
-def out_of_fold_writers(config: Config, plan: FoldPlan) -> dict[int, int]:
+@dataclass(frozen=True)
+class Writers:
+    """Who answers which rows. part : of the table.    slot : row of the dataset -> the specialist's slot."""
+
+    part: Literal["out_of_fold", "holdout"]
+    slot: Mapping[int, int]
+
+
+def out_of_fold_writers(config: Config, plan: FoldPlan) -> Writers:
     """Some of the development rows, drawn by the seed, each with the fold whose model never saw it."""
-    return {row: int(plan.fold[row]) for row in _some(plan.development, config)}
+    return Writers("out_of_fold", {row: int(plan.fold[row]) for row in _some(plan.development, config)})
 
 
-def holdout_writers(config: Config, plan: FoldPlan) -> dict[int, int]:
+def holdout_writers(config: Config, plan: FoldPlan) -> Writers:
     """Some of the locked rows, each for slot 0, where the shipped specialist is."""
-    return dict.fromkeys(_some(plan.holdout, config), 0)
+    return Writers("holdout", dict.fromkeys(_some(plan.holdout, config), 0))
 
 
 def write_generations(
-    path: Path, stack: Stack, dataset: Dataset, writers: Mapping[int, int], config: Config, emitter: Emitter,
-    part: str = OUT_OF_FOLD,
-) -> None:  # fmt: skip
-    """Let base and specialist answer the rows; what stands in the table for another part stays.
-
-    writers : row of the dataset -> slot of the specialist that answers it.
-    """
+    path: Path, stack: Stack, dataset: Dataset, writers: Writers, config: Config, emitter: Emitter
+) -> None:
+    """Let base and specialist answer the rows; what stands in the table for another part stays."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = list(writers)
+    rows = list(writers.slot)
     asked = [dataset.inputs[row] for row in rows]
     prompts = [conversation.prompt() for conversation in asked]
-    slots: list[int | None] = [*[None] * len(rows), *writers.values()]
+    slots: list[int | None] = [*[None] * len(rows), *writers.slot.values()]
     written = write_replies(stack, prompts * 2, slots, Writing(config.max_new_tokens), emitter)
     columns: dict[str, Any] = {
         "example_id": [str(dataset.example_id[row]) for row in rows],
-        "part": [part] * len(rows),
+        "part": [writers.part] * len(rows),
         "prompt": [as_text(prompt) for prompt in prompts],
         "reference": [conversation.reply() for conversation in asked],
         "base": written[: len(rows)],
@@ -57,7 +61,7 @@ def write_generations(
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     if path.exists():
         before = pq.read_table(path)
-        keep = [value != part for value in before.column("part").to_pylist()]
+        keep = [value != writers.part for value in before.column("part").to_pylist()]
         table = pa.concat_tables([before.filter(pa.array(keep)).select(table.column_names), table])
     write_parquet(table, path)
 

@@ -85,7 +85,7 @@ class _OutputLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0913, PLR0917 - autograd wants every tensor as an argument of its own
+    def forward(
         ctx: Any,
         hidden: torch.Tensor,
         weight: torch.Tensor,

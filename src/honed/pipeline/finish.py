@@ -1,0 +1,25 @@
+"""The last step of every run: the seconds of every stage, the report, the model card."""
+
+from __future__ import annotations
+
+from honed.artifact import write_json
+from honed.events import Emitter
+from honed.evidence.card import write_card
+from honed.evidence.gate import Verdict
+from honed.evidence.language_report import write_language_card, write_language_report
+from honed.evidence.report import write_report
+from honed.pipeline.run_folder import RunFolder
+
+
+def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
+    """Write what people read of a run that has its verdict."""
+    metrics = run.read_json(run.metrics)
+    timings = {**metrics.get("timings_s", {}), **{k: round(v, 3) for k, v in emitter.timings_s.items()}}
+    write_json(run.metrics, {**metrics, "timings_s": timings})
+    if metrics.get("task") == "instruction":
+        write_language_card(run.path)
+        write_language_report(run.path)
+    else:
+        write_card(run.path)
+        write_report(run.path)
+    emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
