@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-from honed.bases import ResolvedBase, resolve
+import numpy as np
+
+from honed.bases import ResolvedBase, load_tokenizer, resolve
+from honed.data.chat_template import template_of
+from honed.data.conversations import Conversation, Message
+from honed.methods.base import get_method
+from honed.training.build import StackSpec, build_stack, encode, row_weights
+from honed.training.loop import Examples
+from honed.training.stack import Stack
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -62,3 +73,38 @@ def write_rows(path: Path, some: list[dict[str, str]] | None = None) -> Path:
     """The rows as JSONL."""
     path.write_text("".join(json.dumps(row) + "\n" for row in some or rows()), encoding="utf-8")
     return path
+
+
+@cache
+def tiny_base(name: str) -> ResolvedBase:
+    """One base a test process; nobody writes to it."""
+    return save_causal_base(Path(mkdtemp()), name)
+
+
+def conversations(n: int = 18) -> list[Conversation]:
+    """The rows as conversations."""
+    return [
+        Conversation((Message("user", row["instruction"]), Message("assistant", row["output"]))) for row in rows(n)
+    ]
+
+
+def language_stack(
+    name: str, seeds: Sequence[int], *, method: str = "lora", depth: int | str = 2, dtype: str = "float64",
+    train_on: str = "responses", **options: Any,
+) -> Stack:  # fmt: skip
+    """A stack of one slot a seed over a tiny causal model."""
+    base = tiny_base(name)
+    reading = {"template": template_of(load_tokenizer(base)).to_json(), "max_tokens": 256, "train_on": train_on}
+    own = get_method(method).options(**options)
+    spec = StackSpec(
+        method, own, "language", depth, ("reply",), 256, dtype, "cpu", task="instruction", reading=reading
+    )
+    return build_stack(base, spec, seeds)
+
+
+def language_examples(stack: Stack, n: int = 18, n_folds: int = 5) -> Examples:
+    """Rows whose folds are as those of `models.make_examples`."""
+    inputs = encode(stack, conversations(n))
+    return Examples(
+        inputs, np.zeros(n, dtype=np.int64), row_weights(stack, inputs), (np.arange(n) // 3) % n_folds, np.arange(n)
+    )
