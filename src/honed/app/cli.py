@@ -12,6 +12,7 @@ import typer
 
 import honed.app.attention_command  # adds its command
 import honed.app.audit_command  # adds its command
+import honed.app.chat_command  # adds its command
 import honed.app.label_commands  # adds its commands
 import honed.app.study_commands  # noqa: F401 - adds its commands
 from honed.app.config_flags import CHECK_FLAGS, all_flags, resolve_config, with_config_flags
@@ -168,28 +169,51 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         str | None, typer.Option("--id", help="column with a unique id; '' makes ids of the content")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto")] = "auto",
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="of a language model: column of the prompt (default: the obvious one)")
+    ] = None,
+    with_base: Annotated[
+        bool, typer.Option("--with-base", help="of a language model: the base replies too, beside the specialist")
+    ] = False,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="of a language model: tokens of a reply, at most")
+    ] = 256,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing output")] = False,
     json: Json = False,
 ) -> int:
-    """Classify the rows of a file: example_id, prediction and calibrated probabilities, in the file's order."""
+    """Classify the rows of a file: example_id, prediction and calibrated probabilities, in the file's order.
+
+    A language model replies to each row: example_id, reply.
+    """
     from honed.app.progress import watching
     from honed.events import Emitter
 
     with watching(quiet=json) as watcher:
+        from honed.data.conversations import ConversationRoles
         from honed.data.roles import Roles
+        from honed.pipeline.language_predict import Replies, is_language_run, reply_file
         from honed.pipeline.output_file import check_output
-        from honed.pipeline.predict import predict_file
+        from honed.pipeline.predict import Answers, predict_file
+        from honed.serving.generation import Writing
 
         if output is not None:
             check_output(output, force=force)
-        roles = Roles(text=text, template=template, id=id_column, image=image)
-        answers = predict_file(run, source, roles, device=device, emitter=Emitter((watcher,)))
+        answers: Answers | Replies
+        if is_language_run(run):
+            columns = ConversationRoles(prompt=prompt, id=id_column)
+            answers = reply_file(
+                run, source, columns, Emitter((watcher,)), how=Writing(max_new_tokens), with_base=with_base, device=device
+            )
+        else:
+            roles = Roles(text=text, template=template, id=id_column, image=image)
+            answers = predict_file(run, source, roles, device=device, emitter=Emitter((watcher,)))
     if output is not None:
         answers.write(output)
     if json:
         table = answers.table()
         rows = {"output": str(output)} if output else {"rows": table.to_pylist()}
-        write_json({"label_names": list(answers.label_names), "n_rows": table.num_rows, **rows})
+        names = {} if isinstance(answers, Replies) else {"label_names": list(answers.label_names)}
+        write_json({**names, "n_rows": table.num_rows, **rows})
     elif output is not None:
         out().print(f"{len(answers.example_id)} predictions in {output}", markup=False, soft_wrap=True)
     else:
