@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -53,6 +54,7 @@ def _backend(family: str) -> str:
     else:
         # as the real ones do: Llama 2 begins every text with a blank, Gemma does not
         steps = [normalizers.Prepend("▁")] if family == "llama" else []
+        backend.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # no token spans two words
         backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
         backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
         special += [f"<0x{i:02X}>" for i in range(256)]
@@ -66,8 +68,9 @@ def _backend(family: str) -> str:
         backend.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", special_tokens=[(bos, backend.token_to_id(bos))]
         )
-    text: str = backend.to_str()
-    return text
+    stored = json.loads(backend.to_str())  # the bytes are in the vocabulary, and no control tokens
+    stored["added_tokens"] = [token for token in stored["added_tokens"] if not token["content"].startswith("<0x")]
+    return json.dumps(stored)
 
 
 def chat_tokenizer(family: str, template: str | None = None) -> Any:

@@ -83,12 +83,18 @@ def faults_of(
     prompt = reader.encode_prompt(conversation.prompt())
     if not np.array_equal(ids[: len(prompt)], prompt):
         faults.append(("template_mismatch", "its prompt would be other tokens when the model is used"))
-    if reader.train_on == "responses":
-        replies = [k for k, message in enumerate(conversation.messages) if message.role == "assistant"]
-        first = len(reader.encode_prompt(conversation.messages[: replies[0]]))
-        n_runs = int((np.diff(is_target.astype(np.int8), prepend=0) == 1).sum())
-        if is_target[:first].any() or n_runs != len(replies):
-            faults.append(("unmasked_prompt", "tokens of its prompt carry loss"))
+    elif reader.train_on == "responses":
+        due = [
+            len(reader.encode_prompt(conversation.messages[:k]))
+            for k, message in enumerate(conversation.messages)
+            if message.role == "assistant"
+        ]
+        edges = np.diff(is_target.astype(np.int8), prepend=0, append=0)
+        starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        ends = np.isin(ids, reader.end_ids)
+        goes_on = any(ends[start : stop - 1].any() for start, stop in zip(starts, stops, strict=True))
+        if starts.tolist() != due or goes_on:
+            faults.append(("unmasked_prompt", "tokens of its prompt carry loss, or some of a reply carry none"))
     return faults
 
 
