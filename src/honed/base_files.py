@@ -214,23 +214,31 @@ def cache_folder() -> Path:
 def converted_folder(name: str, write: Callable[[Path], None]) -> Path:
     """The folder `name` of converted bases in honed's cache, with what `write` puts into the folder that it is given.
 
-    It is written once, whatever interrupts it: the folder gets its name when it is whole. What is there already is
-    taken as it is (its hash is checked by `bases`).
+    It gets its name when it is whole, so an interruption leaves nothing that could be taken for a base. What is there
+    already is taken as it is (its hash is checked by `bases`).
+
+    Raises BaseModelError if the cache cannot be written.
     """
+    from safetensors import SafetensorError
+
     folder = cache_folder() / "bases" / name
     if (folder / WEIGHTS).is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder.parent))
     try:
-        write(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except OSError:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=folder.parent) as partial:
+            whole = Path(partial) / name
+            whole.mkdir()
+            write(whole)
+            shutil.rmtree(folder, ignore_errors=True)
+            whole.rename(folder)
+    except (OSError, SafetensorError) as error:
         if not (folder / WEIGHTS).is_file():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            raise BaseModelError(
+                f"The converted base {name} cannot be written to {folder.parent}.",
+                cause=f"{error}.",
+                remedy="Free disk space there, or let XDG_CACHE_HOME name a folder that can be written.",
+            ) from error
     return folder
 
 

@@ -1,13 +1,14 @@
 """Gemma 3 270M out of the GGUF file of its mirror: once, into a folder that transformers reads like any other base.
 
 The file holds the weights of google/gemma-3-270m rounded to 4 to 8 bits (Q4_K_M). They are dequantised by transformers
-and written as float32, which holds every product of an integer and its scale exactly. A GGUF file has no configuration
-and no merges of the tokenizer: the first is written here as the hub has it, the second are recovered by transformers.
+and written as float32. A GGUF file has no configuration of transformers, which is therefore written here, and no merges
+of the tokenizer, which transformers recovers from the order of the vocabulary.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ GEMMA_3_270M_CONFIG: dict[str, Any] = {
     "use_cache": True,
     "vocab_size": 262144,
 }
-# Merges that are recovered wrongly still give a tokenizer: this text is told apart, as Gemma 3's own tokenizer reads it.
-_PROBE, _PROBE_IDS = "The capital of France is", [2, 818, 5279, 529, 7001, 563]
+# A tokenizer of wrong merges works too, so one text is compared with what Gemma 3's own tokenizer makes of it.
+_PROBE, _PROBE_IDS = "<start_of_turn>user\nThe capital of France is", [2, 105, 2364, 107, 818, 5279, 529, 7001, 563]
 
 
 def convert_gguf(mirror: Mirror, name: str) -> Path:
@@ -57,42 +58,34 @@ def convert_gguf(mirror: Mirror, name: str) -> Path:
 
     name : of the folder in honed's cache; what is there already is taken as it is (its hash is checked by `bases`).
 
-    Raises BaseModelError if the package `gguf` is missing, or the file is not the one that is expected.
+    Raises BaseModelError if the package `gguf` is missing, the file is not the one that is expected, transformers
+    cannot read it, or the cache cannot be written.
     """
     return converted_folder(name, lambda folder: _write(mirror, folder))
 
 
 def _write(mirror: Mirror, folder: Path) -> None:
-    """Fill the folder; about a minute, of which the bar on stderr tells, as that of a download from the hub would."""
+    """Fill the folder. A bar on stderr tells that it takes a minute, where a download from the hub would show one."""
+    if importlib.util.find_spec("gguf") is None:
+        raise BaseModelError(f"Reading {mirror.gguf_file} needs the package gguf.", remedy=mirror.install)
     import transformers
     from huggingface_hub.utils import tqdm
     from safetensors.torch import save_file
 
-    file = folder / mirror.gguf_file
-    with tqdm(total=4, desc=f"Converting {mirror.gguf_file}, once", unit="step") as bar:
+    file, options = folder / mirror.gguf_file, {"gguf_file": mirror.gguf_file, "local_files_only": True}
+    with tqdm(total=4, desc=f"Converting {file.name}, once, about a minute", unit="step") as bar, quiet():
         _assemble(mirror, file)
         bar.update()
         try:
-            with quiet():
-                model = transformers.AutoModelForCausalLM.from_pretrained(
-                    folder, gguf_file=file.name, dtype="float32", local_files_only=True
-                )
-                bar.update()
-                tokenizer = transformers.AutoTokenizer.from_pretrained(
-                    folder, gguf_file=file.name, local_files_only=True
-                )
-                bar.update()
-        except ImportError as error:
-            raise BaseModelError(
-                f"Reading {mirror.gguf_file} needs the package gguf.", remedy=mirror.install
-            ) from error
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", **options)
+            bar.update()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+            bar.update()
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            raise _unread(mirror, f"{type(error).__name__}: {error}.") from error
         found = tokenizer(_PROBE)["input_ids"]
         if found != _PROBE_IDS:
-            raise BaseModelError(
-                f"The tokenizer that transformers {transformers.__version__} makes of {mirror.gguf_file} is not Gemma's.",
-                cause=f"{_PROBE!r} becomes {found} where {_PROBE_IDS} is right.",
-                remedy="Upgrade transformers: pip install -U transformers",
-            )
+            raise _unread(mirror, f"{_PROBE!r} becomes the tokens {found}, where {_PROBE_IDS} are Gemma's.")
         tokenizer.save_pretrained(folder)
         for title, content in (("config.json", GEMMA_3_270M_CONFIG), ("generation_config.json", _SPECIAL)):
             (folder / title).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -100,6 +93,16 @@ def _write(mirror: Mirror, folder: Path) -> None:
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})  # the head is the embedding: stored once
         file.unlink()
         bar.update()
+
+
+def _unread(mirror: Mirror, cause: str) -> BaseModelError:
+    import transformers
+
+    return BaseModelError(
+        f"transformers {transformers.__version__} does not read {mirror.gguf_file} as it should.",
+        cause=cause,
+        remedy="Upgrade both: pip install -U transformers gguf",
+    )
 
 
 def _assemble(mirror: Mirror, target: Path) -> None:

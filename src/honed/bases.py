@@ -339,9 +339,10 @@ def _load(base: ResolvedBase, auto_class: Any, dtype: str, options: dict[str, An
             cause="config.json describes another or a deeper model; the rest would have been random numbers.",
             remedy="Check that config.json and the weights belong together, or get the base model again.",
         )
-    if loading["missing_keys"] and auto_class is transformers.AutoModelForCausalLM:
+    headless = sorted(loading["missing_keys"]) if auto_class is transformers.AutoModelForCausalLM else []
+    if headless:
         raise BaseModelError(
-            f"The weights in {base.path} have no language-model head: {', '.join(sorted(loading['missing_keys'])[:3])}.",
+            f"The weights in {base.path} have no language-model head: they lack {', '.join(headless[:3])}.",
             cause="They were saved without it, or belong to a classifier or an embedding model; the head would be "
             "random numbers.",
             remedy="Use the whole model, as `AutoModelForCausalLM.from_pretrained(...).save_pretrained(folder)` "
