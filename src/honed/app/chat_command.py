@@ -45,7 +45,7 @@ def chat(  # noqa: PLR0913, PLR0917 - each parameter is a flag
 
     if who not in WHO:
         raise UsageError(f"--who {who!r} is none of {', '.join(WHO)}.")
-    with watching() as watcher:
+    with watching(quiet=False) as watcher:
         from honed.pipeline.language_predict import load_writer
         from honed.serving.generation import Writing
 
@@ -96,7 +96,7 @@ def _say(specialist: Specialist, prompt: tuple[Message, ...], slot: int | None, 
 
     parts: list[str] = []
 
-    class Terminal(TextStreamer):
+    class Terminal(TextStreamer):  # type: ignore[misc]
         """Prints finished words, without characters that could steer a terminal."""
 
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:

@@ -170,7 +170,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto")] = "auto",
     prompt: Annotated[
-        str | None, typer.Option("--prompt", help="of a language model: column of the prompt (default: the obvious one)")
+        str | None, typer.Option("--prompt", help="of a language model: column of the prompt (default: the obvious)")
     ] = None,
     with_base: Annotated[
         bool, typer.Option("--with-base", help="of a language model: the base replies too, beside the specialist")
