@@ -33,6 +33,11 @@ class Settings(TypedDict, total=False):
     group: str | None
     id: str | None
     template: str | None
+    messages: str | None
+    prompt: str | None
+    response: str | None
+    system: str | None
+    train_on: str
     test_file: str | None
     base: str
     revision: str | None
@@ -75,6 +80,13 @@ class Settings(TypedDict, total=False):
     reader: str | None
     level: float
     gate: bool
+    safety: str
+    probes: Sequence[str | Path]
+    margin_drop: float
+    forgetting: float
+    replay: float
+    n_written: int
+    max_new_tokens: int
     keep_texts: bool
     gradient_checkpointing: bool
     cache_frac: float

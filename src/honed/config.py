@@ -141,6 +141,8 @@ texts, half for images"""
     """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
     forgetting: float = Field(1.1, gt=1, le=100)
     """how much the perplexity of general language may rise, as a ratio, before the gate fails"""
+    replay: float = Field(0.0, ge=0, le=1)
+    """general instructions to learn beside the rows, as a share of them, so that a language model forgets less"""
     n_written: int = Field(16, ge=0, le=10_000)
     """rows whose replies base and specialist write out, to be read side by side and compared with the reference"""
     max_new_tokens: int = Field(96, ge=1, le=100_000)

@@ -34,7 +34,8 @@ class FoldPlan:
     """The part of each of n rows, in the dataset's order; build it with `plan_folds`.
 
     example_id, group : (n,) strings.
-    fold : (n,) int64, the fold whose test part holds the row; -1 is the locked holdout.
+    fold : (n,) int64, the fold whose test part holds the row; -1 is the locked holdout; `n_folds` is a row that every
+        fold learns from and none is scored on (general rows that are replayed; they stand in no run's folds.parquet).
     stop : (n,) int64, the one fold for which the row belongs to the stop part (never the fold that tests it), or -1:
         the row is in no stop part. Stop parts are stratified by class, whole by group, and hold about `stop_frac` of
         the rows that the fold does not test.
@@ -61,11 +62,16 @@ class FoldPlan:
         """Positions of all rows but the holdout."""
         return np.flatnonzero(self.fold != HOLDOUT)
 
+    @property
+    def scored(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that some fold is scored on."""
+        return np.flatnonzero((self.fold != HOLDOUT) & (self.fold < self.n_folds))
+
     def split(self, fold: int | None) -> Split:
         """The parts of one fold; None is the final model, which trains on the whole development part.
 
         Promises: train, stop and test are disjoint and together the development part; no group is split between
-        them; the test parts of all folds partition the development part.
+        them; the test parts of all folds partition the rows that are scored.
 
         Raises UsageError for a fold that the plan does not have.
         """

@@ -25,6 +25,7 @@ from honed.pipeline.gate import locked
 from honed.pipeline.language_gate import open_language_gate
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.prepare import Prepared, development, write_texts
+from honed.pipeline.replay import with_replay
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.tuning import Tuned, open_bench, plan_settings, tune_and_cross_validate
 from honed.pipeline.written import out_of_fold_writers, write_generations
@@ -61,7 +62,7 @@ def _train(
     run: RunFolder, config: Config, base: ResolvedBase, dataset: Dataset, plan: FoldPlan, emitter: Emitter
 ) -> dict[str, object]:
     """Folds and final model: the out-of-fold tables of specialist and base, replies, the artifact; gives the facts."""
-    part, part_plan = development(dataset, plan)
+    part, part_plan = with_replay(*development(dataset, plan), config.replay)
     settings = plan_settings(config, config.trials, config.n_trials)
     spill = run.path / "trunk.bin"
     context = TuningContext(
@@ -94,7 +95,7 @@ def _train(
 
 def _base_predictions(bench: Bench, plan: FoldPlan) -> Predictions:
     """The table of the frozen base, which learned from no row."""
-    rows = plan.development
+    rows = plan.scored
     loss = predict(bench.stack, bench.inputs, bench.trunk, None, rows)[:, 0]
     zeros = np.zeros(len(rows), dtype=np.int64)
     weight = row_weights(bench.stack, bench.inputs)[rows]

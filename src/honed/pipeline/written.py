@@ -30,7 +30,7 @@ class Writers:
 
 def out_of_fold_writers(config: Config, plan: FoldPlan) -> Writers:
     """Some of the development rows, drawn by the seed, each with the fold whose model never saw it."""
-    return Writers("out_of_fold", {row: int(plan.fold[row]) for row in _some(plan.development, config)})
+    return Writers("out_of_fold", {row: int(plan.fold[row]) for row in _some(plan.scored, config)})
 
 
 def holdout_writers(config: Config, plan: FoldPlan) -> Writers:

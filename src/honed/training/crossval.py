@@ -49,7 +49,7 @@ def pair_plans(pairs: Sequence[Pair], first: int = 0, targets: Targets | None = 
 def cross_validate(
     loop: Loop, plan: FoldPlan, checkpoint: CheckpointFolder | None = None, targets: TargetsByFold = NO_TARGETS
 ) -> CrossValidated:
-    """Train all folds and the final model at once, then score every development row by the fold that never saw it.
+    """Train all folds and the final model at once, then score every row of a fold by the model that never saw it.
 
     plan : of exactly the loop's examples; it holds no locked row.    targets : of the training sides alone.
     The final model has no stop part: it uses all rows and takes the (rounded) median of the folds' best epochs.
@@ -79,7 +79,7 @@ def _final_epoch(folds: list[SlotRun], final: SlotRun) -> int:
 
 def out_of_fold(loop: Loop, plan: FoldPlan, by_fold: Sequence[npt.NDArray[np.float64]]) -> Predictions:
     """The out-of-fold table. by_fold : logits (rows, c) of each fold's test part, in the order of its rows."""
-    rows = plan.development
+    rows = plan.scored
     tests = np.concatenate([plan.split(fold).test for fold in range(plan.n_folds)])
     logits = np.concatenate(by_fold)[np.argsort(tests)]  # each row is in one test part, so this is the rows' own order
     label = loop.examples.label[rows]
