@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 from honed.evidence.forgetting import ForgettingTable
+from honed.evidence.gate import INCONCLUSIVE, GateTerms, Verdict
+from honed.evidence.language_gate import judge_language
+from honed.evidence.language_metrics import language_metrics
+from honed.evidence.language_tables import LanguageTables
 from honed.evidence.safety import SafetyTable
 from honed.oof import Predictions
 
@@ -88,10 +92,26 @@ def write_safety(run: Path, table: SafetyTable) -> None:
 
 
 def make_language_run(run: Path, options: LanguageRun | None = None) -> Path:
-    """Write a run folder of the task `instruction`, all but its metrics and verdict, which the tables give."""
+    """Write a run folder of the task `instruction`; metrics and verdict are those of its tables."""
+    _write_rows(run, options or LanguageRun())
+    tables = LanguageTables.read(run)
+    losses_by_epoch = [
+        {"epoch": 1, "train_loss": 2.1, "stop_loss": 2.2},
+        {"epoch": 2, "train_loss": 1.8, "stop_loss": 1.9},
+    ]
+    curves = {"final": losses_by_epoch}
+    _json(run / "metrics.json", language_metrics(tables) | {"learning_curves": curves, "machine": "a made one"})
+    if tables.holdout is None:
+        verdict = Verdict(INCONCLUSIVE, ("The holdout is still locked (--no-gate).",), 0)
+    else:
+        verdict = judge_language(tables, GateTerms(metric="loss"))
+    _json(run / "verdict.json", verdict.to_json())
+    return run
+
+
+def _write_rows(run: Path, how: LanguageRun) -> None:
     import yaml
 
-    how = options or LanguageRun()
     run.mkdir(parents=True)
     own, base = pair(100)
     shipped, base_shipped = pair(40, holdout=True, seed=1)
@@ -112,7 +132,7 @@ def make_language_run(run: Path, options: LanguageRun | None = None) -> Path:
     (run / "adapter").mkdir()
     _json(run / "adapter" / "honed.json", honed)
     if how.bare:
-        return run
+        return
     if not how.locked:
         shipped.write(run / "holdout.parquet")
     (run / "baselines").mkdir()
@@ -123,7 +143,6 @@ def make_language_run(run: Path, options: LanguageRun | None = None) -> Path:
     _write_probes(run, how)
     lines = [{"kind": "stage.end", "stage": "train", "seconds": 12.0}, {"kind": "warning", "message": how.hostile}]
     (run / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return run
 
 
 def _write_generations(run: Path, ids: list[str], hostile: str) -> None:
@@ -140,7 +159,7 @@ def _write_generations(run: Path, ids: list[str], hostile: str) -> None:
 def _write_probes(run: Path, how: LanguageRun) -> None:
     table = safety(-how.drop)
     own = table.specialist.copy()
-    own[5] -= 9.0  # the red wine, which falls most
+    own[5] -= 3.0  # the red wine, which falls most
     prompt = (*table.prompt[:5], RED_WINE + how.hostile, *table.prompt[6:])
     bad = (*table.bad[:5], "Drink three litres of red wine a day." + how.hostile, *table.bad[6:])
     names = (table.probe_id, table.category, table.kind)
