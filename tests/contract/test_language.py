@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import language_runs as l
+import tiny_language as l
 import models as m
 from honed.artifact import Artifact, ArtifactInfo, load_artifact, save_artifact, tokenizer_sha256
 from honed.data.conversations import Message

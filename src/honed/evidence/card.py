@@ -51,14 +51,13 @@ def write_card(run: Path) -> Path:
 def render_card(facts: RunFacts) -> str:
     """The card as Markdown, with the front matter that the Hugging Face hub reads."""
     source = str(facts.dataset.get("source") or facts.config.get("data") or "data")
-    ids = [facts.adapter.get(key) for key in ("base_hub_id", "base_id", "base")]
-    base_id = str(next(filter(None, [*ids, facts.config.get("base")]), "unknown"))
+    base_id = base_id_of(facts)
     is_image = facts.config.get("task") == "image_classification"
     return (
-        _environment()
+        card_environment()
         .get_template("card.md.j2")
         .render(
-            front_matter=_front_matter(base_id, facts, "image-classification" if is_image else "text-classification"),
+            front_matter=front_matter(base_id, facts, "image-classification" if is_image else "text-classification"),
             kind="image" if is_image else "text",
             is_whole_base=facts.config.get("layers") in (None, "auto", "all"),
             title=source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1],
@@ -87,7 +86,14 @@ def _temperature(facts: RunFacts) -> float:
     return 1.0
 
 
-def _front_matter(base_id: str, facts: RunFacts, task: str) -> str:
+def base_id_of(facts: RunFacts) -> str:
+    """The id by which the world knows the base."""
+    ids = [facts.adapter.get(key) for key in ("base_hub_id", "base_id", "base")]
+    return str(next(filter(None, [*ids, facts.config.get("base")]), "unknown"))
+
+
+def front_matter(base_id: str, facts: RunFacts, task: str) -> str:
+    """The YAML that the Hugging Face hub reads. task : its name of the pipeline."""
     import yaml
 
     fields = {
@@ -112,7 +118,8 @@ def python_literal(text: object) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def card_environment() -> Environment:
+    """Jinja for Markdown: it escapes nothing by itself, so templates pass every foreign value through `inline`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     # Markdown, not HTML: every foreign value goes through `inline` or `python_literal` in the template

@@ -54,7 +54,7 @@ def render_report(facts: RunFacts) -> str:
         environment()
         .get_template("report.html.j2")
         .render(
-            title=_title(facts),
+            title=run_title(facts),
             run_name=facts.run.resolve().name,
             policy=policy,
             style=Markup(style),  # noqa: S704 - our own file
@@ -105,7 +105,8 @@ def _code_spans(text: object) -> Markup:
     return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(visible(str(text))))))  # noqa: S704 - escaped
 
 
-def _title(facts: RunFacts) -> str:
+def run_title(facts: RunFacts) -> str:
+    """The name of the data, without its folders."""
     source = str(facts.dataset.get("source") or facts.config.get("data") or facts.run.resolve().name)
     return source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
