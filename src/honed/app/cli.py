@@ -253,10 +253,9 @@ def gate(
 @app.command("report")
 def report(run: RunArgument, json: Json = False) -> int:
     """Write report.html and the model card of a run anew, from what the run folder holds."""
-    from honed.evidence.card import write_card
-    from honed.evidence.report import write_report
+    from honed.pipeline.finish import write_pages
 
-    card, page = write_card(run), write_report(run)
+    card, page = write_pages(run)
     if json:
         write_json({"report": str(page), "card": str(card)})
     else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from honed.artifact import write_json
 from honed.events import Emitter
 from honed.evidence.card import write_card
 from honed.evidence.gate import Verdict
-from honed.evidence.language_report import write_language_card, write_language_report
+from honed.evidence.language_card import write_language_card
+from honed.evidence.language_report import write_language_report
 from honed.evidence.report import write_report
 from honed.pipeline.run_folder import RunFolder
 
@@ -16,10 +19,16 @@ def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
     metrics = run.read_json(run.metrics)
     timings = {**metrics.get("timings_s", {}), **{k: round(v, 3) for k, v in emitter.timings_s.items()}}
     write_json(run.metrics, {**metrics, "timings_s": timings})
-    if metrics.get("task") == "instruction":
-        write_language_card(run.path)
-        write_language_report(run.path)
-    else:
-        write_card(run.path)
-        write_report(run.path)
+    write_pages(run.path)
     emitter.emit("run.end", f"Verdict: {verdict.verdict}", verdict=verdict.verdict)
+
+
+def write_pages(path: Path) -> tuple[Path, Path]:
+    """The model card and the report of a run folder, from its other files.
+
+    Raises RunFolderError if one of them is missing or truncated, OutputError if a page cannot be written.
+    """
+    run = RunFolder(path)
+    if run.metrics.exists() and run.read_json(run.metrics).get("task") == "instruction":
+        return write_language_card(path), write_language_report(path)
+    return write_card(path), write_report(path)
