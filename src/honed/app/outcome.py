@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from honed.app.console import out, printable, write_json
+from honed.app.language_outcome import language_lines, language_next, language_scores
 from honed.errors import GateFailed
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def show_outcome(run: RunFolder, *, as_json: bool, is_demo: bool = False) -> int
         text.append(f"\n- {printable(reason)}")
     console = out()
     console.print(Panel(text, border_style=style, padding=(1, 2), width=min(console.width, 100)))
-    console.print(_scores(facts))
+    is_language = facts.metrics.get("task") == "instruction"
+    console.print(language_scores(facts) if is_language else _scores(facts))
     for note in facts.dataset.get("notes") or []:
         console.print(f"Note: {printable(note)}", markup=False, style="dim")
-    for line in clinical_lines(facts):
+    for line in language_lines(facts) if is_language else clinical_lines(facts):
         console.print(printable(line), markup=False, soft_wrap=True)
     if line := _labels_line(run, facts):
         console.print(line, markup=False, soft_wrap=True)
@@ -86,6 +88,8 @@ def _as_json(run: RunFolder, facts: RunFacts, code: int, following: list[str]) -
 def _next_commands(run: RunFolder, facts: RunFacts, *, is_demo: bool) -> list[str]:
     from shlex import quote
 
+    if facts.metrics.get("task") == "instruction":
+        return language_next(str(run.path), facts)
     path = quote(str(run.path))
     if is_demo:
         return ["honed fit YOUR_FILE.csv", f"honed predict {path} NEW.csv --output predictions.csv"]
