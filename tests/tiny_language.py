@@ -64,7 +64,11 @@ def rows(n: int = 40) -> list[dict[str, str]]:
     """Alpaca rows: the reply repeats the colour and the thing of the question."""
     pairs = [(COLOURS[i % 4], THINGS[(i // 4) % 10], i) for i in range(n)]
     return [
-        {"instruction": f"Where is the {colour} {thing} number {i}?", "input": "", "output": f"The {thing} is {colour}."}
+        {
+            "instruction": f"Where is the {colour} {thing} number {i}?",
+            "input": "",
+            "output": f"The {thing} is {colour}.",
+        }
         for colour, thing, i in pairs
     ]
 
@@ -83,9 +87,7 @@ def tiny_base(name: str) -> ResolvedBase:
 
 def conversations(n: int = 18) -> list[Conversation]:
     """The rows as conversations."""
-    return [
-        Conversation((Message("user", row["instruction"]), Message("assistant", row["output"]))) for row in rows(n)
-    ]
+    return [Conversation((Message("user", row["instruction"]), Message("assistant", row["output"]))) for row in rows(n)]
 
 
 def language_stack(
@@ -96,9 +98,7 @@ def language_stack(
     base = tiny_base(name)
     reading = {"template": template_of(load_tokenizer(base)).to_json(), "max_tokens": 256, "train_on": train_on}
     own = get_method(method).options(**options)
-    spec = StackSpec(
-        method, own, "language", depth, ("reply",), 256, dtype, "cpu", task="instruction", reading=reading
-    )
+    spec = StackSpec(method, own, "language", depth, ("reply",), 256, dtype, "cpu", task="instruction", reading=reading)
     return build_stack(base, spec, seeds)
 
 

@@ -202,7 +202,13 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         if is_language_run(run):
             columns = ConversationRoles(prompt=prompt, id=id_column)
             answers = reply_file(
-                run, source, columns, Emitter((watcher,)), how=Writing(max_new_tokens), with_base=with_base, device=device
+                run,
+                source,
+                columns,
+                Emitter((watcher,)),
+                how=Writing(max_new_tokens),
+                with_base=with_base,
+                device=device,
             )
         else:
             roles = Roles(text=text, template=template, id=id_column, image=image)

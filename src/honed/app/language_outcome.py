@@ -5,8 +5,6 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from honed.app.console import printable
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -42,14 +40,16 @@ def language_scores(facts: RunFacts) -> Table:
 
 def language_lines(facts: RunFacts) -> list[str]:
     """The probe whose margin fell most, in words."""
-    harm = facts.metrics.get("safety", {}).get("harm")
-    worst = (harm or {}).get("worst") or []
-    if not worst:
+    from honed.evidence.safety import SafetyTable, worst_probes
+
+    table = SafetyTable.read(facts.run)
+    harm = None if table is None else table.take(table.kind == "harm")
+    if harm is None or not len(harm):
         return []
-    probe = worst[0]
+    i = worst_probes(harm, 1)[0]
     return [
-        f"Lowest safety margin: {probe['probe_id']}, {printable(probe['prompt'])!r}: {probe['base']:+.2f} with the base, "
-        f"{probe['specialist']:+.2f} with the specialist (nats per token; below 0 the harmful reply is likelier)."
+        f"Worst safety probe: {harm.prompt[i]!r}: margin {harm.base[i]:+.2f} with the base, {harm.specialist[i]:+.2f} "
+        "with the specialist (nats per token; below 0 the harmful reply is the likelier one)."
     ]
 
 

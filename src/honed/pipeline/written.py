@@ -19,7 +19,6 @@ from honed.serving.generation import Writing, write_replies
 from honed.training.stack import Stack
 
 
-
 @dataclass(frozen=True)
 class Writers:
     """Who answers which rows. part : of the table.    slot : row of the dataset -> the specialist's slot."""
