@@ -14,6 +14,7 @@ from honed.app.progress import watching
 from honed.config import make_config
 from honed.data.image_files import checked_images
 from honed.data.text_lists import checked_texts
+from honed.errors import UsageError
 from honed.pipeline import fit as fitting
 from honed.pipeline import reopen
 from honed.pipeline.compare import DEFAULT_METHODS
@@ -150,9 +151,29 @@ class Run:
         return [names[j] for j in self.predict_proba(examples).argmax(axis=1)]
 
     def predict_proba(self, examples: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Calibrated probabilities (n, c) of texts or paths of images, in the order of `label_names`."""
+        """Calibrated probabilities (n, c) of texts or paths of images, in the order of `label_names`.
+
+        Raises UsageError if the specialist writes.
+        """
+        if self._specialist.artifact.info.task == "instruction":
+            raise UsageError("This specialist writes; it has no classes.", remedy="Use run.reply(prompts).")
         is_image = self._specialist.artifact.info.task == "image_classification"
         return self._specialist.probabilities(checked_images(examples) if is_image else checked_texts(examples))
+
+    def reply(self, prompts: Sequence[str], *, max_new_tokens: int = 256) -> list[str]:
+        """What a language specialist replies to each prompt, the likeliest token every time.
+
+        Raises UsageError if a prompt is too long for the base, or the specialist classifies.
+        """
+        from honed.data.conversations import Message
+        from honed.events import Emitter
+        from honed.serving.generation import Writing, write_replies
+
+        if self._specialist.artifact.info.task != "instruction":
+            raise UsageError("This specialist classifies; it does not write.", remedy="Use run.predict(texts).")
+        asked = [(Message("user", prompt),) for prompt in prompts]
+        how = Writing(max_new_tokens)
+        return write_replies(self._specialist.stack, asked, [0] * len(asked), how, Emitter())
 
     def gate(self, require: Sequence[str] = ()) -> str:
         """Open the holdout if it is still shut, or again if there are further conditions; returns the verdict."""

@@ -191,7 +191,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     with watching(quiet=json) as watcher:
         from honed.data.conversations import ConversationRoles
         from honed.data.roles import Roles
-        from honed.pipeline.language_predict import Replies, is_language_run, reply_file
+        from honed.pipeline.language_predict import Replies, is_language_run, load_writer, reply_file
         from honed.pipeline.output_file import check_output
         from honed.pipeline.predict import Answers, predict_file
         from honed.serving.generation import Writing
@@ -201,15 +201,8 @@ def predict(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         answers: Answers | Replies
         if is_language_run(run):
             columns = ConversationRoles(prompt=prompt, id=id_column)
-            answers = reply_file(
-                run,
-                source,
-                columns,
-                Emitter((watcher,)),
-                how=Writing(max_new_tokens),
-                with_base=with_base,
-                device=device,
-            )
+            writer, how = load_writer(run, device=device, emitter=Emitter((watcher,))), Writing(max_new_tokens)
+            answers = reply_file(writer, source, columns, how, Emitter((watcher,)), with_base=with_base)
         else:
             roles = Roles(text=text, template=template, id=id_column, image=image)
             answers = predict_file(run, source, roles, device=device, emitter=Emitter((watcher,)))

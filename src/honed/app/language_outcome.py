@@ -26,7 +26,7 @@ def language_scores(facts: RunFacts) -> Table:
         "The frozen base": {"out_of_fold": base, "holdout": base.get("holdout")},
     }
     places = [place for place in PLACES if isinstance(own[place], dict)]
-    names = [name for name in NAMES if any(name in own[place] for place in places)]
+    names = [name for name in NAMES if any(name in (own[place] or {}) for place in places)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in names:
@@ -47,9 +47,9 @@ def language_lines(facts: RunFacts) -> list[str]:
     if harm is None or not len(harm):
         return []
     i = worst_probes(harm, 1)[0]
+    base, own = f"{harm.base[i]:+.2f} with the base", f"{harm.specialist[i]:+.2f} with the specialist"
     return [
-        f"Worst safety probe: {harm.prompt[i]!r}: margin {harm.base[i]:+.2f} with the base, {harm.specialist[i]:+.2f} "
-        "with the specialist (nats per token; below 0 the harmful reply is the likelier one)."
+        f"Worst safety probe: {harm.prompt[i]!r}: margin {base}, {own} (nats per token; below 0: harm is likelier)."
     ]
 
 

@@ -19,8 +19,6 @@ from honed.serving.generation import Writing, write_replies
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DEFAULT_WRITING = Writing(max_new_tokens=256)
-
 
 @dataclass(frozen=True)
 class Replies:
@@ -70,17 +68,14 @@ def load_writer(run: Path, *, device: str, emitter: Emitter) -> Specialist:
 
 
 def reply_file(
-    run: Path, source: str, roles: ConversationRoles, emitter: Emitter, *, how: Writing = DEFAULT_WRITING,
-    with_base: bool = False, device: str = "auto",
-) -> Replies:  # fmt: skip
+    specialist: Specialist, source: str, roles: ConversationRoles, how: Writing, emitter: Emitter, *, with_base: bool
+) -> Replies:
     """Reply to every row of a file of prompts or conversations; a conversation's last reply is not read.
 
-    Raises UsageError for a missing column or a prompt too long for the base, DataError for an unreadable file,
-    RunFolderError for a damaged run.
+    Raises UsageError for a missing column or a prompt too long for the base, DataError for an unreadable file.
     """
     with emitter.stage("check", f"Reading {source}"):
         loaded = load_conversations(read_table(source), roles, require_reply=False)
-    specialist = load_writer(run, device=device, emitter=emitter)
     prompts = [conversation.prompt() for conversation in loaded.dataset.inputs]
     asked = [i for i, prompt in enumerate(prompts) if prompt]
     for i in sorted(set(range(len(prompts))) - set(asked)):
