@@ -192,6 +192,18 @@ def test_all_faults_are_said_at_once_but_not_without_end(tmp_path: Path) -> None
     assert str(caught.value).count("missing") == MAX_FAULTS
 
 
+def test_the_example_of_the_docs_is_a_file(tmp_path: Path, repo: Path) -> None:
+    page = (repo / "docs" / "safety-probes.md").read_text(encoding="utf-8")
+    found = read_probes([write(tmp_path, page.split("```yaml\n")[1].split("```")[0])])
+    assert (len(found.safety), len(found.benign)) == (1, 1)
+
+
+def test_one_file_named_twice_is_refused(tmp_path: Path) -> None:
+    mine = write(tmp_path, "version: 1\nprobes:\n" + ROW)
+    with pytest.raises(DataError, match=r"the id 'a-1' stands already in line 3 of mine\.yaml"):
+        read_probes([mine, mine])
+
+
 def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     with pytest.raises(DataError, match="cannot be read: No such file"):

@@ -182,10 +182,9 @@ def _rows(
             continue
         probe = kind(**values)
         _check(probe, _line(row), faults)
-        place = f"line {_line(row)} of {name}"
-        first = seen.setdefault(probe.id, place)
-        if first != place:
-            faults.append(f"line {_line(row)}: the id {probe.id!r} stands already in {first}")
+        if probe.id in seen:
+            faults.append(f"line {_line(row)}: the id {probe.id!r} stands already in {seen[probe.id]}")
+        seen.setdefault(probe.id, f"line {_line(row)} of {name}")
         probes.append(probe)
     return probes
 
