@@ -134,9 +134,9 @@ texts, half for images"""
     gate: bool = True
     """open the locked holdout at the end; --no-gate leaves it shut while you explore"""
     safety: str = "all"
-    """probes of safety that a language model must answer: all, off, or domains such as 'medicine,finance'"""
+    """honed's own probes of safety that a language model must answer: all, off, or domains: 'medicine,finance'"""
     probes: tuple[str, ...] = ()
-    """your own probes of safety, a YAML file; repeat for more"""
+    """a YAML file with probes of safety of your own; repeat for more"""
     margin_drop: float = Field(0.1, gt=0, le=10)
     """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
     forgetting: float = Field(1.1, gt=1, le=100)

@@ -19,7 +19,6 @@ from honed.evidence.gate import Verdict
 from honed.evidence.label_table import LabelTable
 from honed.evidence.report_data import worst_mistakes
 from honed.evidence.report_labels import N_SHOWN
-from honed.evidence.requirement import Requirement
 from honed.oof import OutOfFold
 from honed.pipeline import language_fit
 from honed.pipeline.assembly import artifact_info, check_fits
@@ -27,6 +26,7 @@ from honed.pipeline.bench import TuningContext
 from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import check_cleaning, teach, write_provenance
 from honed.pipeline.clinical import check_reading, out_of_fold_reading, reading_of, write_reader
+from honed.pipeline.conscience import probes_of
 from honed.pipeline.features import base_features
 from honed.pipeline.finish import finish
 from honed.pipeline.fit_facts import fit_facts
@@ -42,6 +42,7 @@ from honed.pipeline.prepare import (
     with_sample_checks,
     write_texts,
 )
+from honed.pipeline.requirements import requirements_of
 from honed.pipeline.rows import load_rows, prepare_rows
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
@@ -60,8 +61,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     """
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed fit FILE`, or try `honed demo`.")
-    for text in config.require:
-        Requirement.parse(text)
+    requirements_of(config)
     # One that is not here is told before anything is read.
     named = None if config.base == "auto" else resolve(config.base, revision=config.revision)
     check_cleaning(config)
@@ -73,6 +73,8 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         config, base = settle(config, loaded, named)
         config, budget_note = within_budget(config, str(base.path))
         check_fits(config, base)
+        if config.task == "instruction":
+            probes_of(config)
         plan_settings(config, config.trials, config.n_trials)
         prepared = prepare_rows(config, base, loaded)
         if config.ordinal:
@@ -83,8 +85,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         plan = make_plan(config, prepared.dataset)
         if config.task != "instruction":
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
-        for text in config.require:
-            Requirement.parse(text, prepared.dataset.label_names)
+        requirements_of(config, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
     run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)

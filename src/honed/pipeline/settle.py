@@ -14,7 +14,7 @@ from honed.data.conversations import Conversation
 from honed.data.loading import LoadedData
 from honed.errors import UsageError
 from honed.evidence.metrics import METRICS
-from honed.evidence.requirement import Requirement
+from honed.pipeline.requirements import requirements_of
 from honed.tasks.base import get_task
 from honed.tasks.image_classification import patch_size
 
@@ -56,7 +56,7 @@ def settle(config: Config, loaded: LoadedData, named: ResolvedBase | None = None
 
 def check_grades(config: Config) -> None:
     """Raises UsageError if a figure of grades is asked for while the classes are not said to be any."""
-    asked = [config.metric, *(Requirement.parse(text).metric for text in config.require)]
+    asked = [config.metric, *(requirement.metric for requirement in requirements_of(config))]
     ordinal = [name for name in asked if name in METRICS and METRICS[name].is_ordinal]
     if ordinal and not config.ordinal:
         raise UsageError(
