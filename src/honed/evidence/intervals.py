@@ -48,18 +48,37 @@ def t_quantile(level: float, df: float) -> float:
     return float(stdtrit(df, 0.5 + level / 2))
 
 
-def skewed_interval(jack: Jackknife, quantile: float) -> tuple[float, float]:
-    """t interval bent by the skewness of the group shifts: Hall's cubic transformation (Hall 1992)."""
-    error = math.sqrt(jack.variance)
+def skewed_interval(jack: Jackknife, quantile: float, error: float | None = None) -> tuple[float, float]:
+    """t interval bent by the skewness of the group shifts: Hall's cubic transformation (Hall 1992).
+
+    error : a standard error in the place of the jackknife's own.
+    """
+    error = math.sqrt(jack.variance) if error is None else error
     if error == 0:
         return jack.value, jack.value
-    skew = -float((jack.shift**3).sum()) / error**3
+    skew = _skewness(jack)
 
     def bent(t: float) -> float:
         return t if abs(skew) < 1e-9 else float(np.cbrt(1 + skew * (t - skew / 6)) - 1) * 3 / skew
 
     low, high = jack.value - error * bent(quantile), jack.value - error * bent(-quantile)
     return min(low, jack.value), max(high, jack.value)
+
+
+def skewed_t(jack: Jackknife, truth: float, error: float) -> float:
+    """Hall's transform of (value - truth) / error: the t whose interval, `skewed_interval`, ends exactly at `truth`.
+
+    Infinite where there is no spread and the value is another.
+    """
+    if error == 0:
+        return 0.0 if jack.value == truth else math.copysign(math.inf, jack.value - truth)
+    x, skew = (jack.value - truth) / error, _skewness(jack)
+    return x if abs(skew) < 1e-9 else ((1 + skew * x / 3) ** 3 - 1) / skew + skew / 6
+
+
+def _skewness(jack: Jackknife) -> float:
+    """Skewness of the figure: a group that lifts it has a negative shift."""
+    return -float((jack.shift**3).sum()) / math.sqrt(jack.variance) ** 3
 
 
 def _ece_excess(predictions: Predictions, group: npt.NDArray[np.str_]) -> float:
