@@ -112,6 +112,12 @@ def _tokens(row: Mapping[str, Any]) -> str:
     return f"{first if first == last else f'{first} to {last}'} tokens, {count(row.get('n'))} rows"
 
 
+def probes_of(facts: RunFacts) -> SafetyTable | None:
+    """The safety probes of the run, of the domains that its configuration names (`safety_domains`; all by default)."""
+    table = SafetyTable.read(facts.run)
+    return None if table is None else table.restrict(facts.config.get("safety_domains"))
+
+
 def safety_view(facts: RunFacts, table: SafetyTable | None, kind: str) -> Json:
     """The margins of one kind of probes: summary, categories, plots, the ten worst in full text."""
     title, good, bad = _TITLES[kind]

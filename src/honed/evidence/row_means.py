@@ -110,7 +110,7 @@ def row_estimate(rows: Rows, *, lowest: float, highest: float, level: float = 0.
         low, high = score_interval(jack.value, effective_rows(jack), quantile)
     else:
         kind = "jackknife-skew-t"
-        low, high = skewed_interval(jack, quantile)
+        low, high = skewed_interval(jack, quantile, math.sqrt(jack.variance))
         low, high = max(lowest, low), min(highest, high)
     return Estimate(jack.value, low, high, level, kind, jack.n, jack.per_fold)
 
