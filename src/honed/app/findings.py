@@ -115,7 +115,9 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None, *
     if out_file is not None:
         console.print(f"Table    {checked.issues.n_findings} findings in {out_file}", markup=False, soft_wrap=True)
     if checked.infeasible is None:
-        console.print(f"\nUsable.  Next: honed fit {printable(facts['source'])}", markup=False, style="bold green")
+        task = "" if config.task == "auto" else f" --task {config.task}"
+        source = printable(facts["source"])
+        console.print(f"\nUsable.  Next: honed fit {source}{task}", markup=False, style="bold green")
     else:
         error = checked.infeasible
         console.print("\nNot usable as it stands.", style="bold red")
