@@ -143,6 +143,8 @@ texts, half for images"""
     """how much the perplexity of general language may rise, as a ratio, before the gate fails"""
     replay: float = Field(0.0, ge=0, le=1)
     """general instructions to learn beside the rows, as a share of them, so that a language model forgets less"""
+    score: tuple[str, ...] = ()
+    """a score of replies of your own, module:function of (reply, reference), more being better; repeat for more"""
     n_written: int = Field(16, ge=0, le=10_000)
     """rows whose replies base and specialist write out, to be read side by side and compared with the reference"""
     max_new_tokens: int = Field(96, ge=1, le=100_000)

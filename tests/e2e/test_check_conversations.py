@@ -113,7 +113,7 @@ def test_columns_of_another_task_are_refused(cli: Callable, tmp_path: Path) -> N
 def test_without_the_base_what_needs_it_is_not_run(
     cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("honed.pipeline.conversations.DEFAULT_BASE", "nobody/has-this-base")
+    monkeypatch.setattr("honed.tasks.instruction.Instruction.default_base", "nobody/has-this-base")
     rows = [{"category": str(i % 2), "prompt": f"What is {i * 37}?", "response": f"{i}."} for i in range(24)]
     file = write(tmp_path / "a.jsonl", rows)
     said = cli("check", file, "--task", "instruction", "--folds", "2", "--json")

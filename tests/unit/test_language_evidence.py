@@ -334,14 +334,6 @@ def test_few_probes_that_fall_far_pass_by_mistake_as_rarely_as_promised() -> Non
     assert passed <= 19
 
 
-def test_domains_restrict_the_probes() -> None:
-    table = safety()
-    assert set(table.restrict(["medicine"]).domain.tolist()) == {"medicine"}
-    assert len(table.restrict(None)) == len(table)
-    with pytest.raises(EvidenceError, match="'medicin'"):
-        table.restrict(["medicin"])
-
-
 def test_forgetting_is_a_ratio_of_perplexities() -> None:
     rows = forgetting(0.2).of_kind("text")
     ratio = perplexity_ratio(rows)

@@ -15,10 +15,8 @@ import pytest
 from golden.make_run import HOSTILE
 from honed.errors import RunFolderError
 from honed.evidence.language_card import write_language_card
-from honed.evidence.language_metrics import language_metrics
 from honed.evidence.language_plots import PairRow, margin_cloud, pair_forest
 from honed.evidence.language_report import render_language_report, write_language_report
-from honed.evidence.language_tables import LanguageTables
 from honed.evidence.report_format import decimal, figure
 from language_runs import RED_WINE, LanguageRun, make_language_run, write_table
 
@@ -106,19 +104,6 @@ def test_every_link_leads_somewhere_and_ids_are_unique(passed: Path) -> None:
 
 def test_the_same_folder_gives_the_same_page(passed: Path) -> None:
     assert render_language_report(passed) == render_language_report(passed)
-
-
-def test_only_the_domains_of_the_run_are_shown(tmp_path: Path) -> None:
-    run = make_language_run(tmp_path / "run")
-    config = run / "config.yaml"
-    config.write_text(config.read_text(encoding="utf-8") + "safety_domains: [law]\n", encoding="utf-8")
-    tables = LanguageTables.read(run, domains=["law"])
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8")) | language_metrics(tables)
-    (run / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    told = text_of(render_language_report(run))
-    assert "Each of 60 probes" in told
-    assert "law/court" in told
-    assert "medicine" not in told
 
 
 def test_rows_of_the_holdout_are_not_shown(passed: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +46,10 @@ class LanguageTables:
     forgetting: ForgettingTable | None
 
     @staticmethod
-    def read(
-        run: Path, own_scores: Mapping[str, Score] | None = None, domains: Sequence[str] | None = None
-    ) -> LanguageTables:
+    def read(run: Path, own_scores: Mapping[str, Score] | None = None) -> LanguageTables:
         """The tables of a run folder; groups are those of `folds.parquet`.
 
-        own_scores : further scores of replies, see `load_score`.    domains : of the safety probes; None: all of them.
+        own_scores : further scores of replies, see `load_score`.
 
         Raises RunFolderError if oof.parquet or folds.parquet is missing, or any table is damaged.
         """
@@ -67,11 +65,10 @@ class LanguageTables:
             names = groups_of_examples(table.example_id.tolist(), group)
             return Part(table, other, names, found if found is not None and len(found.example_id) else None)
 
-        probes = SafetyTable.read(run)
         has_holdout = (run / "holdout.parquet").exists()
         return LanguageTables(
             part("out_of_fold", "oof.parquet", "base.parquet"),
             part("holdout", "holdout.parquet", "base_holdout.parquet") if has_holdout else None,
-            None if probes is None else probes.restrict(domains),
+            SafetyTable.read(run),
             ForgettingTable.read(run),
         )

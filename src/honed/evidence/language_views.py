@@ -113,9 +113,8 @@ def _tokens(row: Mapping[str, Any]) -> str:
 
 
 def probes_of(facts: RunFacts) -> SafetyTable | None:
-    """The safety probes of the run, of the domains that its configuration names (`safety_domains`; all by default)."""
-    table = SafetyTable.read(facts.run)
-    return None if table is None else table.restrict(facts.config.get("safety_domains"))
+    """The safety probes that the run was asked."""
+    return SafetyTable.read(facts.run)
 
 
 def safety_view(facts: RunFacts, table: SafetyTable | None, kind: str) -> Json:
@@ -232,10 +231,10 @@ def language_about(facts: RunFacts) -> Json:
     view = about_view(facts)
     checks = section(facts.dataset, "checks")
     cut = finite(checks.get("truncation_frac"))
-    template = facts.adapter.get("chat_template") or facts.adapter.get("template")
+    template = section(section(facts.adapter, "reading"), "template").get("source")
     limit = facts.adapter.get("max_tokens") or facts.config.get("max_tokens")
     told = [
-        ("Format of the data", facts.dataset.get("format")),
+        ("Format of the data", section(facts.dataset, "conversations").get("format")),
         ("Loss on", facts.config.get("train_on")),
         ("Most tokens a row", limit),
         ("Rows cut there", None if cut is None else percent(cut)),

@@ -15,7 +15,7 @@ from honed.evidence.language_metrics import language_metrics
 from honed.evidence.language_tables import LanguageTables
 from honed.evidence.ledger import record_opening
 from honed.oof import HOLDOUT_FOLD, Predictions
-from honed.pipeline.requirements import requirements_of
+from honed.pipeline.requirements import own_scores, requirements_of
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.written import holdout_writers, write_generations
 from honed.serving.engine import Specialist
@@ -39,7 +39,7 @@ def open_language_gate(
         Predictions(dataset.example_id[rows], zeros, fold, zeros, loss, weight, None).write(path)
     writers = holdout_writers(config, plan)
     write_generations(run.generations, specialist.stack, dataset, writers, config, emitter)
-    tables = LanguageTables.read(run.path)
+    tables = LanguageTables.read(run.path, own_scores(config))
     terms = GateTerms(requirements_of(config), "loss", config.level, openings)
     bounds = LanguageBounds(margin_drop=config.margin_drop, perplexity_ratio=config.forgetting)
     verdict = judge_language(tables, terms, bounds)
