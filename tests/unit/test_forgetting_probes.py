@@ -1,4 +1,4 @@
-"""General language: what ships is whole, diverse and apart from what is trained on; a user's own file is read strictly."""
+"""General language: what ships is whole and apart from what is trained on; a user's own file is read strictly."""
 
 from __future__ import annotations
 

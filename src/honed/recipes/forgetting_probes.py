@@ -23,7 +23,7 @@ from honed.errors import DataError
 FOLDER = Path(__file__).parent / "general"
 MAX_FILE_BYTES = 8 * 2**20
 MAX_CHARS = 20_000
-"""The longest text of one row: some thousand tokens, more than a base of this size is asked to read at once."""
+"""The longest text of one row, some thousands of tokens; the probe is about passages and short replies."""
 MAX_FAULTS = 20
 LISTS = ("texts", "instructions")
 TYPES = {
