@@ -100,6 +100,9 @@ texts, half for images"""
     """0 learns how frequent the classes are; 1 as if all were equally frequent: rare ones are predicted more often"""
     ordinal: bool = False
     """the classes are grades, in their sorted order: quadratic kappa, mean grade error, the median grade"""
+    ordinal_head: bool = False
+    """grades share one direction of the features (adjacent-category model): fewer weights, where each grade lies \
+between its neighbours; only with --ordinal"""
     clean: Literal["off", "review", "drop", "relabel", "weight"] = "review"
     """labels that look wrong: review lists them (`honed labels`); the others also change the training sides, by models
     that never saw the fold: drop leaves them out, relabel takes the likelier class, weight lets them count less"""

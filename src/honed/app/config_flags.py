@@ -19,7 +19,7 @@ from honed.recipes.library import read_recipe
 PANELS: dict[str, tuple[str, ...]] = {
     "Data": ("text", "image", "label", "group", "id", "template", "test_file"),
     "Model": (
-        "base", "revision", "task", "method", "method_options", "parameters", "head", "layers", "depth",
+        "base", "revision", "task", "method", "method_options", "parameters", "head", "ordinal_head", "layers", "depth",
         "max_tokens",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),

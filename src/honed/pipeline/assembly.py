@@ -28,6 +28,12 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
     """
     resolve_depth(config.depth, shortened(base, config.layers).n_layers)
     check_head(get_task(config.task), config.head)
+    if config.ordinal_head and config.head == "native":
+        raise UsageError(
+            "--ordinal-head and --head native were given together.",
+            cause="The model class's own head has a direction for each class.",
+            remedy="Use --head mean, cls or both, or leave --ordinal-head out.",
+        )
     if reading_of(config, base) is None:
         check_max_tokens(base, config.max_tokens)
     pick_device(config.device)
@@ -62,7 +68,7 @@ def stack_spec(config: Config, base: ResolvedBase, label_names: tuple[str, ...])
     return StackSpec(
         config.method, options_of(config), config.head, config.depth, label_names, config.max_tokens, config.precision,
         config.device, config.seed, config.gradient_checkpointing, config.task, reading_of(config, base),
-        config.layers,
+        config.layers, config.ordinal_head,
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_jso
 from honed.pipeline.settle import check_grades, grades_note, settle
 from honed.pipeline.thumbnails import write_thumbnails
 from honed.pipeline.tuning import Tuned, open_bench, open_first, plan_settings, tune_and_cross_validate
+from honed.tasks.heads import as_linear
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
 
@@ -75,7 +76,10 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         config, base = settle(config, loaded, named)
         config, budget_note = within_budget(config, str(base.path))
         check_fits(config, base)
-        plan_settings(config, config.trials, config.n_trials)
+        for setting in plan_settings(config, config.trials, config.n_trials):
+            tried = setting.apply(config)
+            check_grades(tried)
+            check_fits(tried, base)
         prepared = prepare(config, base, loaded)
         if config.ordinal:
             prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
@@ -255,7 +259,7 @@ def finish(run: RunFolder, emitter: Emitter, verdict: Verdict) -> None:
 
 
 def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:
-    save_artifact(run.adapter, Artifact(info, trained.final_state), sites=stack.adapters.sites)
+    save_artifact(run.adapter, Artifact(info, as_linear(trained.final_state)), sites=stack.adapters.sites)
 
 
 def _facts(tuned: Tuned, trunk_bytes: int) -> dict[str, Any]:

@@ -52,7 +52,12 @@ def settle(config: Config, loaded: LoadedData, named: ResolvedBase | None = None
 
 
 def check_grades(config: Config) -> None:
-    """Raises UsageError if a figure of grades is asked for while the classes are not said to be any."""
+    """Raises UsageError if a figure or a head of grades is asked for while the classes are not said to be any."""
+    if config.ordinal_head and not config.ordinal:
+        raise UsageError(
+            "--ordinal-head is for grades, and the classes are not said to be any.",
+            remedy="Add --ordinal if their sorted order is their order.",
+        )
     asked = [config.metric, *(Requirement.parse(text).metric for text in config.require)]
     ordinal = [name for name in asked if name in METRICS and METRICS[name].is_ordinal]
     if ordinal and not config.ordinal:

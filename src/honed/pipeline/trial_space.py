@@ -21,8 +21,8 @@ from honed.methods.base import get_method
 
 SWEPT = (
     "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "balance", "epochs", "patience",
-    "batch_size", "head", "layers", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
-    "average_views", "precision",
+    "batch_size", "head", "ordinal_head", "layers", "depth", "max_tokens", "image_size", "image_fit", "views",
+    "augment", "average_views", "precision",
 )  # fmt: skip
 """Fields of the configuration that can be tried; every option of the method can be, too."""
 

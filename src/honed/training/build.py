@@ -17,7 +17,7 @@ from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.routing import Routing
 from honed.tasks.base import Reading, check_head, get_task
-from honed.tasks.heads import LinearHead, NativeHead
+from honed.tasks.heads import GradedHead, LinearHead, NativeHead
 from honed.training.allocator import keep_freed_memory
 from honed.training.stack import Adaptation, Inputs, Stack
 from honed.training.trunk import TrunkCache
@@ -32,6 +32,7 @@ class StackSpec:
     options : of every slot.    seed : draws a new native head.    recompute : see `Adaptation`.
     reading : how a task other than text classification reads its inputs; for texts, `max_tokens` says it all.
     layers : of the base, from the bottom; those above are left out.
+    ordinal_head : train one direction for all grades; what it learns ships as a linear head (`heads.as_linear`).
     """
 
     method: str
@@ -47,6 +48,7 @@ class StackSpec:
     task: str = "text_classification"
     reading: Reading | None = None
     layers: int | Literal["auto", "all"] = "all"
+    ordinal_head: bool = False
 
 
 def build_stack(
@@ -78,7 +80,8 @@ def build_stack(
         head = NativeHead(model, routing, len(seeds), pool)
     else:
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        head = LinearHead(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
+        kind = GradedHead if spec.ordinal_head else LinearHead
+        head = kind(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
     model.to(device)
     head.to(device)
     options = slot_options or [spec.options] * len(seeds)
