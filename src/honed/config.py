@@ -48,18 +48,19 @@ class Config(BaseModel):
     """how the base is adapted"""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """options of the method"""
-    head: Literal["auto", "mean", "cls", "both", "native"] = "auto"
+    head: Literal["auto", "mean", "cls", "both", "native", "measured"] = "auto"
     """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
-images); native: the model class's own head"""
-    layers: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
+images); native: the model class's own head; measured: by linear probes of the development rows"""
+    layers: Annotated[int, Field(ge=1)] | Literal["auto", "all", "measured"] = "auto"
     """how many of the base's layers are used, from the bottom; the rest is cut off: all, a number, or auto: all for \
-texts, half for images"""
+texts, half for images; measured: by linear probes of the development rows"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
     """texts are cut after this many tokens"""
-    image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto"] = "auto"
-    """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size"""
+    image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto", "measured"] = "auto"
+    """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size; \
+measured: by linear probes of the development rows"""
     image_fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """how an image becomes square: padded, stretched, or cut off"""
     views: int = Field(1, ge=1, le=64)
@@ -75,7 +76,7 @@ texts, half for images"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
     """share of a fold's training rows that decides when it stops; 0 trains all epochs (images: 0)"""
     epochs: int = Field(4, ge=1, le=1000)
-    """passes over the training rows, at most (images: 8)"""
+    """passes over the training rows, at most (images: 8, and up to 30 where rows are few)"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)

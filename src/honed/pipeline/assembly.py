@@ -65,6 +65,7 @@ def options_of(config: Config) -> MethodOptions:
 def stack_spec(config: Config, base: ResolvedBase, label_names: tuple[str, ...]) -> StackSpec:
     """What a stack over `base` under a settled `config` is made of."""
     assert config.head != "auto", "settle the configuration first"
+    assert config.head != "measured", "measure first"
     return StackSpec(
         config.method, options_of(config), config.head, config.depth, label_names, config.max_tokens, config.precision,
         config.device, config.seed, config.gradient_checkpointing, config.task, reading_of(config, base),

@@ -39,6 +39,7 @@ class RunFolder:
         self.reader = path / "reader.parquet"
         self.cleaning = path / "cleaning.parquet"
         self.attention = path / "attention"
+        self.measured = path / "measured.json"
 
     @property
     def beside(self) -> Path:

@@ -53,6 +53,8 @@ class Task(Protocol):
     """The share of the base's layers that is used where the user names none."""
     defaults: ClassVar[Mapping[str, Any]]
     """Settings that suit it better than those of every task, where the user names none."""
+    least_steps: ClassVar[int]
+    """Optimizer steps of a fold below which it trains more epochs, where the user names none; 0: never."""
 
     @property
     def n_views(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import torch
 
+from honed.base_shape import Layers
 from honed.bases import ResolvedBase, load_backbone, load_classifier, shortened
 from honed.errors import UsageError
 from honed.events import Emitter
@@ -47,7 +48,7 @@ class StackSpec:
     recompute: bool = False
     task: str = "text_classification"
     reading: Reading | None = None
-    layers: int | Literal["auto", "all"] = "all"
+    layers: Layers = "all"
     ordinal_head: bool = False
 
 
