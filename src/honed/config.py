@@ -114,7 +114,8 @@ between its neighbours; only with --ordinal"""
     metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "auroc", "quadratic_kappa"] = "macro_f1"
     """on which the specialist must beat the small baselines"""
     require: tuple[str, ...] = ()
-    """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8'; repeat for more"""
+    """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8', with --positive also
+    sensitivity, specificity, ppv, npv; repeat for more"""
     positive: str = ""
     """the classes that count as ill, with commas between them: sensitivity, specificity, predictive values, ROC"""
     sensitivity: float | None = Field(None, gt=0, lt=1)
@@ -122,7 +123,7 @@ between its neighbours; only with --ordinal"""
     prevalence: float | None = Field(None, gt=0, lt=1)
     """share of the ill where the specialist will be used, for PPV and NPV (default: that of the development rows)"""
     reader: str | None = None
-    """column with a second reader's labels, to compare errors with; nothing learns from it"""
+    """column with a second reader's labels, whole or as first words, to compare errors with; nothing learns from it"""
     level: float = Field(0.95, ge=0.5, lt=1)
     """confidence level of every interval"""
     gate: bool = True
@@ -182,7 +183,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 near = difflib.get_close_matches(name, Config.model_fields, n=1)
                 faults.append(f"{name}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
             else:
-                why = item["msg"][0].lower() + item["msg"][1:]
+                why = item["msg"][0].lower() + item["msg"][1:] + _as_share(item)
                 refused.setdefault((name, repr(item["input"])), []).append(why)
         for (name, got), reasons in refused.items():
             faults.append(f"{flag(name)}: {', or '.join(reasons)}. Got {got} instead.")
@@ -204,6 +205,17 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 faults.append(f"--option {name}: {item['msg']}. Got {item['input']!r} instead.")
         raise _all_at_once(dict.fromkeys(faults)) from error
     return config
+
+
+def _as_share(item: Mapping[str, Any]) -> str:
+    """The share that a number of per cent was meant to be, where a field takes shares."""
+    bounds = {"less_than": "lt", "less_than_equal": "le"}
+    try:
+        number = float(item["input"])
+    except (TypeError, ValueError):
+        return ""
+    is_share = item["type"] in bounds and item["ctx"][bounds[item["type"]]] == 1
+    return f" (did you mean {number / 100:g}?)" if is_share and 1 < number <= 100 else ""
 
 
 def read_config(path: Path) -> dict[str, Any]:

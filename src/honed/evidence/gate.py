@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from honed.errors import EvidenceError
 from honed.evidence.comparison import align, paired_difference
+from honed.evidence.estimate import Estimate
 from honed.evidence.intervals import estimate
 from honed.evidence.ledger import ordinal
 from honed.evidence.metrics import METRICS
@@ -31,6 +32,7 @@ class GateTerms:
     requirements : the user's conditions.       metric : on which the specialist must beat every baseline.
     level : of the two-sided intervals.         holdout_openings : which look at this holdout this is (1 = first).
     not_run : checks that could not run, as "NAME, because REASON"; each caps the verdict at INCONCLUSIVE.
+    clinical : the clinical reading of the holdout, for requirements on it; None if nobody asked for one.
     """
 
     requirements: tuple[Requirement, ...] = ()
@@ -38,6 +40,7 @@ class GateTerms:
     level: float = 0.95
     holdout_openings: int = 1
     not_run: tuple[str, ...] = ()
+    clinical: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def judge(
         )
     if terms.holdout_openings < 1:
         raise EvidenceError("The holdout was scored without its opening being counted in the ledger.")
-    checks = [_requirement_check(r, holdout, group, label_names, terms.level) for r in terms.requirements]
+    checks = [_requirement_check(r, holdout, group, label_names, terms) for r in terms.requirements]
     checks += [_baseline_check(name, holdout, table, group, terms) for name, table in baselines.items()]
     not_run = list(terms.not_run)
     if not baselines:
@@ -128,11 +131,15 @@ def _requirement_check(
     holdout: Predictions,
     group: npt.NDArray[np.str_],
     label_names: Sequence[str],
-    level: float,
+    terms: GateTerms,
 ) -> dict[str, Any]:
     requirement.check_label(label_names)
+    level = terms.level
+    figure: Estimate | _Bounds
     try:
-        if requirement.label is None:
+        if requirement.is_clinical:
+            figure = _clinical(requirement.metric, terms.clinical)
+        elif requirement.label is None:
             figure = estimate(holdout, group, requirement.metric, level=level)
         else:
             k = list(label_names).index(requirement.label)
@@ -161,6 +168,23 @@ def _requirement_check(
     return row | {
         "value": figure.value, "low": figure.low, "high": figure.high, "bound": requirement.bound, "n_more": n_more
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    value: float
+    low: float
+    high: float
+
+
+def _clinical(name: str, clinical: Mapping[str, Any] | None) -> _Bounds:
+    """A figure at the operating point that ships. Raises EvidenceError where it is not known."""
+    if clinical is None:
+        raise EvidenceError("no class was named as ill (--positive).")
+    found = clinical.get(name) or {"value": None, "not_run": clinical.get("not_run")}
+    if found["value"] is None:
+        raise EvidenceError(str(found["not_run"]).removeprefix("not run, because "))
+    return _Bounds(found["value"], found["low"], found["high"])
 
 
 def _baseline_check(

@@ -1,4 +1,4 @@
-"""A condition of the user: `accuracy >= .9`, `recall[refund] >= .8`, `log_loss <= .5`."""
+"""A condition of the user: `accuracy >= .9`, `recall[refund] >= .8`, `log_loss <= .5`, `sensitivity >= .9`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from honed.evidence.metrics import METRICS
 from honed.evidence.scorecard import CLASS_METRICS
 
 EXAMPLES = "--require 'accuracy >= .9' or --require 'recall[refund] >= .8'"
+CLINICAL_METRICS = ("sensitivity", "specificity", "ppv", "npv")
+"""Figures of the clinical reading at its operating point, for which `--positive` must say who counts as ill."""
 _SYNTAX = re.compile(
     r"\s*(?P<metric>[^\[\]<>=]+?)\s*(?:\[(?P<label>.*)\])?\s*(?P<op>>=|<=|==|=|>|<|≥|≤)\s*(?P<bound>\S+)\s*"
 )
@@ -28,7 +30,7 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
 class Requirement:
     """One condition; build it with `Requirement.parse`.
 
-    metric : a name of METRICS, or recall, precision, f1 of one `label`.
+    metric : a name of METRICS or CLINICAL_METRICS, or recall, precision, f1 of one `label`.
     operator : ">=" where more is better, "<=" for log_loss and ece.    text : as the user wrote it.
     """
 
@@ -37,6 +39,11 @@ class Requirement:
     operator: str
     bound: float
     text: str
+
+    @property
+    def is_clinical(self) -> bool:
+        """Whether it is about the clinical reading."""
+        return self.metric in CLINICAL_METRICS
 
     @property
     def name(self) -> str:
@@ -57,20 +64,20 @@ class Requirement:
                 remedy=f"Write, for example, {EXAMPLES}.",
             )
         metric, label, operator = match["metric"], match["label"], match["op"].replace("≥", ">=").replace("≤", "<=")
-        known = CLASS_METRICS if label is not None else tuple(METRICS)
+        known = CLASS_METRICS if label is not None else (*METRICS, *CLINICAL_METRICS)
         if metric not in known:
             hint = _did_you_mean(metric, known)
             if label is None and metric in CLASS_METRICS:
                 hint = f"It is a figure of one class: write {metric}[LABEL]. "
-            elif label is not None and metric in METRICS:
+            elif label is not None and metric in (*METRICS, *CLINICAL_METRICS):
                 hint = "It is a figure of all classes together: write it without [LABEL]. "
             raise UsageError(
                 f"--require {text!r}: there is no metric {metric!r}{' of one class' if label is not None else ''}.",
                 remedy=f"{hint}Known are {', '.join(known)}; for example {EXAMPLES}.",
             )
-        is_unit = label is not None or METRICS[metric].in_unit_interval
-        lowest, highest = (0.0, 1.0) if is_unit else (METRICS[metric].lowest, METRICS[metric].highest)
-        right = ">=" if label is not None or METRICS[metric].higher_is_better else "<="
+        own = None if label is not None else METRICS.get(metric)  # figures of a class and clinical ones are shares
+        lowest, highest = (0.0, 1.0) if own is None or own.in_unit_interval else (own.lowest, own.highest)
+        right = ">=" if own is None or own.higher_is_better else "<="
         if operator != right:
             better = "more" if right == ">=" else "less"
             raise UsageError(

@@ -26,7 +26,14 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
     Raises UsageError for a depth, a head, a length or a device that is not there; BaseModelError for a base that does
     not read such inputs.
     """
-    resolve_depth(config.depth, shortened(base, config.layers).n_layers)
+    n_layers = shortened(base, config.layers).n_layers
+    if isinstance(config.depth, int) and n_layers < config.depth <= base.n_layers:
+        raise UsageError(
+            f"--depth {config.depth} adapts more layers than --layers {n_layers} leaves of base {base.name!r}.",
+            cause=f"It has {base.n_layers}; where --layers is not named, half of them are used for images.",
+            remedy=f"Use --layers {config.depth} or more (all: {base.n_layers}), or --depth {n_layers} or less.",
+        )
+    resolve_depth(config.depth, n_layers)
     check_head(get_task(config.task), config.head)
     if config.ordinal_head and config.head == "native":
         raise UsageError(
