@@ -15,8 +15,9 @@ from honed.app.cli import run as cli
 from honed.bases import resolve, shortened
 from honed.config import make_config, read_config
 from honed.data.folds import FoldPlan
-from honed.errors import ConfigError, UsageError
+from honed.errors import ConfigError, RunFolderError, UsageError
 from honed.events import Emitter
+from honed.evidence.report_choice import choice_view
 from honed.pipeline.assembly import make_stack
 from honed.pipeline.features import base_features, layer_features
 from honed.pipeline.prepare import load
@@ -73,6 +74,15 @@ def test_the_resolved_configuration_measures_nothing_again(run: honed.api.Run, t
     assert not (again.path / "measured.json").exists()
     assert again.metrics["out_of_fold"] == run.metrics["out_of_fold"]
     assert "Chosen by measurement" not in again.report.read_text()
+
+
+def test_a_damaged_table_is_told_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "measured.json").write_text('{"fields": ["layers"], "candidates": [{}]}')
+    with pytest.raises(RunFolderError, match=r"measured.json cannot be used: KeyError") as refused:
+        choice_view(tmp_path)
+    assert "Remove it" in refused.value.remedy
+    (tmp_path / "measured.json").unlink()
+    assert choice_view(tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["dinov2", "bert", "modernbert"])

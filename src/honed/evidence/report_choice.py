@@ -31,9 +31,9 @@ def choice_view(run: Path) -> dict[str, object] | None:
                 {
                     "values": [row[name] for name in fields],
                     "cost": f"{float(row['cost']):.0f}",
-                    "log_loss": decimal(float(row["log_loss"])),
+                    "log_loss": f"{float(row['log_loss']):.3f}",
                     "behind": decimal(float(row["behind"])),
-                    "error": decimal(float(row["standard_error"])),
+                    "error": decimal(float(row["standard_error"])) if row["behind"] else "",
                     "is_tied": bool(row["is_tied"]),
                     "is_chosen": bool(row["is_chosen"]),
                 }

@@ -35,7 +35,7 @@ from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults, peak_rss_bytes, versions
-from honed.pipeline.measured import before_measuring, measure, measured_fields
+from honed.pipeline.measured import before_measuring, candidates, measure, measured_fields
 from honed.pipeline.prepare import (
     DEMO_DATA,
     Prepared,
@@ -77,6 +77,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         fields, given = measured_fields(config), before_measuring(config)
         settled, base = settle(given, loaded, named)
         config, budget_note = _complete(settled, base)
+        candidates(settled, base, fields)  # what cannot be measured is told before the rows are checked
         prepared = prepare(config, base, loaded)
         plan = make_plan(config, prepared.dataset)
         prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
@@ -84,6 +85,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
             Requirement.parse(text, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
+    run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
     measured = None
     if fields:
         measured = measure(settled, base, fields, *development(prepared.dataset, plan), emitter)
@@ -94,7 +96,6 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     for note in filter(None, told):
         prepared.facts["notes"].append(note)
         emitter.emit("log", note)
-    run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
