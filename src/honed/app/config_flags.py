@@ -21,7 +21,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "text", "image", "label", "group", "id", "template", "messages", "prompt", "response", "system", "test_file",
     ),
     "Model": (
-        "base", "revision", "task", "method", "method_options", "parameters", "head", "layers", "depth",
+        "base", "revision", "task", "method", "method_options", "parameters", "head", "ordinal_head", "layers", "depth",
         "max_tokens", "train_on",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),

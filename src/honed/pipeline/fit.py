@@ -34,6 +34,7 @@ from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults
+from honed.pipeline.measured import before_measuring, candidates, measure, measured_fields
 from honed.pipeline.prepare import (
     DEMO_DATA,
     Prepared,
@@ -46,9 +47,10 @@ from honed.pipeline.requirements import requirements_of
 from honed.pipeline.rows import load_rows, prepare_rows
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
-from honed.pipeline.settle import check_grades, grades_note, settle
+from honed.pipeline.settle import check_grades, epochs_note, grades_note, settle
 from honed.pipeline.thumbnails import write_thumbnails
 from honed.pipeline.tuning import open_bench, open_first, plan_settings, tune_and_cross_validate
+from honed.tasks.heads import as_linear
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
 
@@ -70,18 +72,13 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load_rows(config)
-        config, base = settle(config, loaded, named)
-        config, budget_note = within_budget(config, str(base.path))
-        check_fits(config, base)
+        fields, given = measured_fields(config), before_measuring(config)
+        settled, base = settle(given, loaded, named)
+        config, budget_note = _complete(settled, base)
         if config.task == "instruction":
             probes_of(config)
-        plan_settings(config, config.trials, config.n_trials)
+        candidates(settled, base, fields)  # what cannot be measured is told before the rows are checked
         prepared = prepare_rows(config, base, loaded)
-        if config.ordinal:
-            prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
-        if budget_note:
-            prepared.facts["notes"].append(budget_note)
-            emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
         if config.task != "instruction":
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
@@ -89,6 +86,16 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
     run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
+    measured = None
+    if fields:
+        measured = measure(settled, base, fields, *development(prepared.dataset, plan), emitter)
+        config, budget_note = _complete(settled.model_copy(update=measured.fields), base)
+    if config.ordinal:
+        prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
+    told = (budget_note, epochs_note(given, config, len(loaded.dataset)), measured.note if measured else "")
+    for note in filter(None, told):
+        prepared.facts["notes"].append(note)
+        emitter.emit("log", note)
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
@@ -103,7 +110,23 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         write_json(run.dataset, prepared.facts)
         prepared.issues.write(run.issues)
         plan.write(run.folds)
+        if measured:
+            write_json(run.measured, measured.table)
     return _train_and_judge(run, config, base, prepared, plan, emitter)
+
+
+def _complete(config: Config, base: ResolvedBase) -> tuple[Config, str]:
+    """The settled configuration with what its budget chose, and a sentence on that.
+
+    Raises UsageError or BaseModelError if it, or one of its trials, does not fit the base.
+    """
+    config, note = within_budget(config, str(base.path))
+    check_fits(config, base)
+    for setting in plan_settings(config, config.trials, config.n_trials):
+        tried = setting.apply(config)
+        check_grades(tried)
+        check_fits(tried, base)
+    return config, note
 
 
 def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
@@ -248,4 +271,4 @@ def _gate(
 
 
 def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:
-    save_artifact(run.adapter, Artifact(info, trained.final_state), sites=stack.adapters.sites)
+    save_artifact(run.adapter, Artifact(info, as_linear(trained.final_state)), sites=stack.adapters.sites)

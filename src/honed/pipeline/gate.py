@@ -71,7 +71,7 @@ def open_gate(
         info = specialist.artifact.info
         scores["clinical"] = holdout_reading(reading, info, holdout, group, prevalence, dataset)
         not_run += not_run_of(scores["clinical"])
-    terms = GateTerms(requirements, config.metric, config.level, openings, not_run)
+    terms = GateTerms(requirements, config.metric, config.level, openings, not_run, scores.get("clinical"))
     verdict = judge(holdout, baselines.tables, group, dataset.label_names, terms)
     metrics = add_holdout(known, scores, baselines_json(holdout, baselines, group, scoring))
     write_json(run.metrics, metrics)

@@ -8,6 +8,7 @@ from pathlib import Path
 from honed.config import make_config, read_config, write_config
 from honed.errors import RunFolderError
 from honed.events import Emitter, JsonLinesListener, Listener
+from honed.pipeline.clinical import check_reading
 from honed.pipeline.finish import finish
 from honed.pipeline.gate import open_gate, reopen_data
 from honed.pipeline.machine import disk_faults
@@ -51,6 +52,7 @@ def gate(path: str | Path, require: Sequence[str] = (), listeners: Sequence[List
     asked = tuple(dict.fromkeys((*config.require, *require)))
     config = config.model_copy(update={"require": asked, "gate": True})
     check_grades(config)
+    check_reading(config)
     names = tuple(run.read_json(run.dataset).get("label_names", ()))
     requirements_of(config, names or None)
     emitter = Emitter(tuple(listeners))

@@ -52,6 +52,7 @@ class ImageClassification:
         "batch_size": 32,
         "stop_frac": 0.0,
     }
+    least_steps: ClassVar[int] = 120
     tokenizer = None
 
     def __init__(self, reading: ImageReading, length: int, n_special: int) -> None:

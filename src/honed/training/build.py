@@ -12,13 +12,14 @@ import numpy.typing as npt
 import psutil
 import torch
 
+from honed.base_shape import Layers
 from honed.bases import ResolvedBase, load_backbone, load_causal, load_classifier, shortened
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.routing import Routing
 from honed.tasks.base import Reading, check_head, get_task
-from honed.tasks.heads import LinearHead, NativeHead
+from honed.tasks.heads import GradedHead, LinearHead, NativeHead
 from honed.tasks.language_head import LanguageHead
 from honed.training.allocator import keep_freed_memory
 from honed.training.stack import Adaptation, Inputs, Stack
@@ -34,6 +35,7 @@ class StackSpec:
     options : of every slot.    seed : draws a new native head.    recompute : see `Adaptation`.
     reading : how a task other than text classification reads its inputs; for texts, `max_tokens` says it all.
     layers : of the base, from the bottom; those above are left out.
+    ordinal_head : train one direction for all grades; what it learns ships as a linear head (`heads.as_linear`).
     """
 
     method: str
@@ -48,7 +50,8 @@ class StackSpec:
     recompute: bool = False
     task: str = "text_classification"
     reading: Reading | None = None
-    layers: int | Literal["auto", "all"] = "all"
+    layers: Layers = "all"
+    ordinal_head: bool = False
 
 
 def build_stack(
@@ -83,7 +86,8 @@ def build_stack(
         head = LanguageHead(model, routing, pool)
     else:
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        head = LinearHead(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
+        kind = GradedHead if spec.ordinal_head else LinearHead
+        head = kind(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
     model.to(device)
     head.to(device)
     options = slot_options or [spec.options] * len(seeds)
