@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from honed.data.readers import SUFFIXES, open_table
@@ -20,7 +20,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Columns:
-    """names : of the table.    guessed : the part that each plays, as a fit would take them.    problem : or why not."""
+    """names : of the table.    guessed : part -> column, as a fit takes them.    problem : why that is not clear."""
 
     names: tuple[str, ...]
     guessed: dict[str, str]
@@ -68,6 +68,23 @@ def columns_of(path: Path) -> Columns:
         return Columns(names, {}, str(error))
     parts = ("text", "image", "label", "group", "id")
     return Columns(names, {part: name for part in parts if (name := getattr(roles, part))})
+
+
+def refuse_absolute(path: Path, image: str) -> None:
+    """Refuse a table whose column of images leads out of its folder: on the command line that is the user's own word,
+    here the table may be someone else's. (Relative names that lead outside, `honed.data.image_files` refuses.)
+
+    Raises UsageError, with the row.
+    """
+    row = 0
+    for batch in open_table(str(path)).walk([image]):
+        for cell in batch.table.column(image).to_pylist():
+            row += 1
+            if isinstance(cell, str) and (Path(cell).is_absolute() or PureWindowsPath(cell).is_absolute()):
+                raise UsageError(
+                    f"Row {row} names its image by an absolute path, which the studio does not follow.",
+                    remedy="Put the images below the table's folder, or run `honed fit` on the command line.",
+                )
 
 
 async def keep_upload(root: Path, name: str, chunks: AsyncIterator[bytes]) -> str:

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -64,6 +65,11 @@ class Fits:
         with self._lock:
             self._begin(name, {"resume": str(find_run(self.root, name).path)})
 
+    def free_name(self, stem: str) -> str:
+        """The first free name STEM-N for a run."""
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("-._")[:50] or "run"
+        return next(name for i in itertools.count(1) if not (self.root / (name := f"{plain}-{i}")).exists())
+
     def stop(self, name: str) -> None:
         """End a fit; what was done is kept in its folder, and `resume` continues from it.
 
@@ -90,7 +96,7 @@ class Fits:
         """The names of the fits that go on."""
         return [name for name in self._known() if self._process(name) is not None]
 
-    def without_folder(self, runs: Mapping[str, Any]) -> list[str]:
+    def without_folder(self, runs: Container[str]) -> list[str]:
         """Fits that have no run folder yet, or never got one."""
         return [name for name in self._known() if name not in runs]
 
@@ -186,4 +192,3 @@ class Fits:
     def _file(self, name: str, kind: str) -> Path:
         """A file of one fit. The name is quoted: it holds no slash, and cannot lead elsewhere."""
         return self.folder / f"fit-{quote(name, safe='')}.{kind}"
-

@@ -57,6 +57,7 @@ class ReviewQueue:
             "n_judged": len(table),
             "n_flagged": self.labels.n_flagged,
             "label_names": list(self.label_names),
+            "shown_names": list(map(visible, self.label_names)),
             "flagged_by_class": dict(zip(names.tolist(), counts.tolist(), strict=True)),
             "judges": list(self.labels.judges),
             "caution": caution(table.agreement),
@@ -74,8 +75,9 @@ class ReviewQueue:
         for row in rows:
             text = row["text"] if row["text"] is not None else row["example_id"]
             row["text"], row["is_cut"] = visible(excerpt(text, LONGEST_TEXT)), len(text) > LONGEST_TEXT
-            row["why"] = visible(row["why"])
-            row |= vars(decided.get(row["example_id"], Reviewed("")))
+            row.update({name: visible(row[name]) for name in ("given", "suggested", "why")})
+            reviewed = decided.get(row["example_id"], Reviewed(""))
+            row.update({"decision": reviewed.decision, "new_label": visible(reviewed.new_label)})
         return {"total": len(chosen), "start": start, "rows": rows, "n_decided": len(decided)}
 
     def next_undecided(self, choice: Choice, after: int) -> int | None:
@@ -87,7 +89,7 @@ class ReviewQueue:
         return next((place for place in order if str(ids[chosen[place]]) not in decided), None)
 
     def decide(self, example_id: str, decision: str, new_label: str) -> Reviewed:
-        """Keep a decision; it is on the disk when this returns.
+        """Keep a decision; it is on the disk when this returns. A row is relabelled as suggested if no class is named.
 
         Raises UsageError for a row, a decision or a class that there is not, OutputError if it could not be kept.
         """
@@ -95,9 +97,11 @@ class ReviewQueue:
             raise UsageError(f"There is no judged row {example_id!r}.", remedy="Load the page again.")
         if decision not in DECISIONS:
             raise UsageError(f"The decision {decision!r} is none of {', '.join(DECISIONS)}.")
+        table, place = self.labels.table, self._position[example_id]
+        new_label = new_label or str(table.suggested[place])
         if decision == "relabel" and new_label not in self.label_names:
             raise UsageError(f"{new_label!r} is no class.", remedy=f"Classes: {', '.join(self.label_names)}.")
-        if decision == "relabel" and new_label == self.labels.table.given[self._position[example_id]]:
+        if decision == "relabel" and new_label == table.given[place]:
             decision = "keep"  # the label that it has
         reviewed = Reviewed(decision, new_label if decision == "relabel" else "")
         self.journal.decide(example_id, reviewed)

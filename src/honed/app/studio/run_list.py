@@ -114,7 +114,8 @@ def read_card(name: str, run: RunFolder) -> RunCard:
     """What the list says of a run. A damaged one is told, never left out."""
     from honed.config import read_config
 
-    changed_s = max((path.stat().st_mtime for path in (run.config, run.events, run.verdict) if path.exists()), default=0)
+    written = (run.config, run.events, run.verdict)
+    changed_s = max((path.stat().st_mtime for path in written if path.exists()), default=0)
     try:
         config = read_config(run.config)
         if not run.is_complete:

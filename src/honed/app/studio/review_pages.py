@@ -1,0 +1,83 @@
+"""The label review queue in the browser: one page, and the answers that its script asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import RedirectResponse, Response
+
+from honed.app.studio.review_queue import Choice, Show
+from honed.app.studio.run_list import find_run, read_card
+from honed.app.studio.state import Studio
+from honed.pipeline.output_file import write_output
+
+DECISION_FILE = "decisions.csv"
+
+
+class Decided(BaseModel):
+    """What the page sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    example_id: str
+    decision: str
+    new_label: str = ""
+
+
+def review_routes(studio: Studio) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter()
+
+    @routes.get("/runs/{name:path}/review")
+    def review(name: str) -> Response:
+        run = find_run(studio.root, name)
+        return studio.page("review.html.j2", {"card": read_card(name, run), "facts": facts(name)})
+
+    @routes.get("/runs/{name:path}/review/facts")
+    def facts(name: str) -> dict[str, Any]:
+        return studio.queues.open(find_run(studio.root, name)).facts()
+
+    @routes.get("/runs/{name:path}/review/rows")
+    def rows(name: str, show: Show = "flagged", given: str = "", start: int = 0, n: int = 100) -> dict[str, Any]:
+        return studio.queues.open(find_run(studio.root, name)).page(Choice(show, given), start, n)
+
+    @routes.get("/runs/{name:path}/review/next")
+    def next_undecided(name: str, show: Show = "flagged", given: str = "", after: int = -1) -> dict[str, Any]:
+        queue = studio.queues.open(find_run(studio.root, name))
+        return {"place": queue.next_undecided(Choice(show, given), after)}
+
+    @routes.post("/runs/{name:path}/review/decide")
+    def decide(name: str, decided: Decided) -> dict[str, Any]:
+        queue = studio.queues.open(find_run(studio.root, name))
+        kept = queue.decide(decided.example_id, decided.decision, decided.new_label)
+        return {"example_id": decided.example_id, **vars(kept), "n_decided": len(queue.journal.current())}
+
+    @routes.post("/runs/{name:path}/review/undo")
+    def undo(name: str) -> dict[str, Any]:
+        journal = studio.queues.open(find_run(studio.root, name)).journal
+        example_id = journal.undo()
+        current = journal.current()
+        kept = vars(current[example_id]) if example_id in current else {"decision": "", "new_label": ""}
+        return {"example_id": example_id, **kept, "n_decided": len(current)}
+
+    @routes.get("/runs/{name:path}/decisions.csv")
+    def export(name: str) -> Response:
+        data = studio.queues.open(find_run(studio.root, name)).export()
+        headers = {"content-disposition": f'attachment; filename="{DECISION_FILE}"'}
+        return Response(data, media_type="text/csv; charset=utf-8", headers=headers)
+
+    @routes.post("/runs/{name:path}/refit")
+    def refit(name: str) -> Response:
+        """Fit again, as the run was configured, with what was decided."""
+        from honed.config import read_config
+
+        run = find_run(studio.root, name)
+        file = run.path / DECISION_FILE
+        write_output(file, studio.queues.open(run).export())
+        new = studio.fits.free_name(name.replace("/", "-"))
+        studio.fits.start(new, {**read_config(run.config), "decisions": str(file)})
+        return RedirectResponse(f"/fits/{new}", 303)
+
+    return routes
