@@ -25,6 +25,7 @@ from honed.errors import OutputError, UsageError
 
 FitState = Literal["running", "finished", "failed", "stopped", "unknown"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+WORKER = (sys.executable, "-m", "honed.pipeline.worker")
 _PATIENCE_S = 10.0
 _LONGEST_TAIL = 2000
 
@@ -141,8 +142,7 @@ class Fits:
                 self._file(name, "stderr.txt").open("wb") as faults,
             ):
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "honed.pipeline.worker"],
-                    stdin=said, stdout=events, stderr=faults, start_new_session=True,
+                    WORKER, stdin=said, stdout=events, stderr=faults, start_new_session=True
                 )  # fmt: skip
             self._children[name] = child
             self._progress.pop(name, None)

@@ -38,6 +38,7 @@ def listen(host: str, port: int) -> Listening:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen()  # now: who comes before the pages are ready waits
     except OSError as error:
         bound.close()
         raise UsageError(

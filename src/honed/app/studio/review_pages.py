@@ -8,9 +8,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
+from honed.app.studio.decision_journal import Reviewed
 from honed.app.studio.review_queue import Choice, Show
 from honed.app.studio.run_list import find_run, read_card
 from honed.app.studio.state import Studio
+from honed.evidence.report_format import visible
 from honed.pipeline.output_file import write_output
 
 DECISION_FILE = "decisions.csv"
@@ -23,7 +25,7 @@ class Decided(BaseModel):
 
     example_id: str
     decision: str
-    new_label: str = ""
+    label: int = -1
 
 
 def review_routes(studio: Studio) -> APIRouter:
@@ -40,27 +42,26 @@ def review_routes(studio: Studio) -> APIRouter:
         return studio.queues.open(find_run(studio.root, name)).facts()
 
     @routes.get("/runs/{name:path}/review/rows")
-    def rows(name: str, show: Show = "flagged", given: str = "", start: int = 0, n: int = 100) -> dict[str, Any]:
+    def rows(name: str, show: Show = "flagged", given: int = -1, start: int = 0, n: int = 100) -> dict[str, Any]:
         return studio.queues.open(find_run(studio.root, name)).page(Choice(show, given), start, n)
 
     @routes.get("/runs/{name:path}/review/next")
-    def next_undecided(name: str, show: Show = "flagged", given: str = "", after: int = -1) -> dict[str, Any]:
+    def next_undecided(name: str, show: Show = "flagged", given: int = -1, after: int = -1) -> dict[str, Any]:
         queue = studio.queues.open(find_run(studio.root, name))
         return {"place": queue.next_undecided(Choice(show, given), after)}
 
     @routes.post("/runs/{name:path}/review/decide")
     def decide(name: str, decided: Decided) -> dict[str, Any]:
         queue = studio.queues.open(find_run(studio.root, name))
-        kept = queue.decide(decided.example_id, decided.decision, decided.new_label)
-        return {"example_id": decided.example_id, **vars(kept), "n_decided": len(queue.journal.current())}
+        kept = queue.decide(decided.example_id, decided.decision, decided.label)
+        return _said(decided.example_id, kept, len(queue.journal.current()))
 
     @routes.post("/runs/{name:path}/review/undo")
     def undo(name: str) -> dict[str, Any]:
         journal = studio.queues.open(find_run(studio.root, name)).journal
         example_id = journal.undo()
         current = journal.current()
-        kept = vars(current[example_id]) if example_id in current else {"decision": "", "new_label": ""}
-        return {"example_id": example_id, **kept, "n_decided": len(current)}
+        return _said(example_id, current.get(example_id or "", Reviewed("")), len(current))
 
     @routes.get("/runs/{name:path}/decisions.csv")
     def export(name: str) -> Response:
@@ -81,3 +82,8 @@ def review_routes(studio: Studio) -> APIRouter:
         return RedirectResponse(f"/fits/{new}", 303)
 
     return routes
+
+
+def _said(example_id: str | None, reviewed: Reviewed, n_decided: int) -> dict[str, Any]:
+    shown = {"decision": reviewed.decision, "new_label": visible(reviewed.new_label)}
+    return {"example_id": example_id, **shown, "n_decided": n_decided}

@@ -33,10 +33,10 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which rows the queue holds. given : only rows of this class; '' for every class."""
+    """Which rows the queue holds. given : only rows of this class, by its index; -1 for every class."""
 
     show: Show = "flagged"
-    given: str = ""
+    given: int = -1
 
 
 class ReviewQueue:
@@ -52,14 +52,11 @@ class ReviewQueue:
     def facts(self) -> dict[str, Any]:
         """What stands above the queue."""
         table = self.labels.table
-        names, counts = np.unique(table.given[table.is_flagged], return_counts=True)
         return {
             "n_judged": len(table),
             "n_flagged": self.labels.n_flagged,
-            "label_names": list(self.label_names),
-            "shown_names": list(map(visible, self.label_names)),
-            "flagged_by_class": dict(zip(names.tolist(), counts.tolist(), strict=True)),
-            "judges": list(self.labels.judges),
+            "label_names": list(map(visible, self.label_names)),
+            "judges": list(map(visible, self.labels.judges)),
             "caution": caution(table.agreement),
             "is_image": self.labels.is_image,
             "has_texts": self.labels.texts is not None,
@@ -88,19 +85,22 @@ class ReviewQueue:
         order = [*range(after + 1, len(chosen)), *range(min(after + 1, len(chosen)))]
         return next((place for place in order if str(ids[chosen[place]]) not in decided), None)
 
-    def decide(self, example_id: str, decision: str, new_label: str) -> Reviewed:
-        """Keep a decision; it is on the disk when this returns. A row is relabelled as suggested if no class is named.
+    def decide(self, example_id: str, decision: str, label: int = -1) -> Reviewed:
+        """Keep a decision; it is on the disk when this returns.
+
+        label : of a row that is relabelled, the index of its new class; -1 is the suggested one.
 
         Raises UsageError for a row, a decision or a class that there is not, OutputError if it could not be kept.
         """
-        if example_id not in self._position:
+        place = self._position.get(example_id)
+        if place is None:
             raise UsageError(f"There is no judged row {example_id!r}.", remedy="Load the page again.")
         if decision not in DECISIONS:
             raise UsageError(f"The decision {decision!r} is none of {', '.join(DECISIONS)}.")
-        table, place = self.labels.table, self._position[example_id]
-        new_label = new_label or str(table.suggested[place])
-        if decision == "relabel" and new_label not in self.label_names:
-            raise UsageError(f"{new_label!r} is no class.", remedy=f"Classes: {', '.join(self.label_names)}.")
+        if not -1 <= label < len(self.label_names):
+            raise UsageError(f"There is no class number {label}.", remedy=f"There are {len(self.label_names)} classes.")
+        table = self.labels.table
+        new_label = str(table.suggested[place]) if label < 0 else self.label_names[label]
         if decision == "relabel" and new_label == table.given[place]:
             decision = "keep"  # the label that it has
         reviewed = Reviewed(decision, new_label if decision == "relabel" else "")
@@ -125,8 +125,8 @@ class ReviewQueue:
             mask[[self._position[example] for example in decided if example in self._position]] = True
         else:
             mask = table.is_flagged.copy() if choice.show == "flagged" else np.ones(len(table), dtype=bool)
-        if choice.given:
-            mask &= table.given == choice.given
+        if 0 <= choice.given < len(self.label_names):
+            mask &= table.given == self.label_names[choice.given]
         return np.flatnonzero(mask)
 
 

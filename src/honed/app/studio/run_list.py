@@ -23,7 +23,10 @@ OWN_FOLDER = ".studio"
 
 @dataclass(frozen=True)
 class RunCard:
-    """What the list says of one run. problem : why it is damaged.    changed_s : since the epoch."""
+    """What the list says of one run; of one that is not finished, metrics, verdict and task are empty.
+
+    problem : why it is damaged.    changed_s : since the epoch.
+    """
 
     name: str
     run: RunFolder
@@ -32,6 +35,7 @@ class RunCard:
     config: dict[str, Any]
     metrics: dict[str, Any]
     verdict: dict[str, Any]
+    task: str
     changed_s: float
 
     @property
@@ -40,11 +44,6 @@ class RunCard:
         if self.state != "finished":
             return self.state
         return str(self.verdict["verdict"]) if self.metrics.get("holdout") else "LOCKED"
-
-    @property
-    def task(self) -> str:
-        """`text_classification` or `image_classification`; '' where the run does not say."""
-        return str(self.config.get("task") or "")
 
     @property
     def data(self) -> str:
@@ -119,13 +118,14 @@ def read_card(name: str, run: RunFolder) -> RunCard:
     try:
         config = read_config(run.config)
         if not run.is_complete:
-            return RunCard(name, run, "unfinished", "", config, {}, {}, changed_s)
+            return RunCard(name, run, "unfinished", "", config, {}, {}, "", changed_s)
         metrics, verdict = run.read_json(run.metrics), run.read_json(run.verdict)
         if verdict.get("verdict") not in ("PASS", "FAIL", "INCONCLUSIVE"):
             raise RunFolderError(f"{run.verdict.name} holds no verdict.")
-        return RunCard(name, run, "finished", "", config, metrics, verdict, changed_s)
+        task = str(run.read_json(run.adapter / "honed.json").get("task", ""))
+        return RunCard(name, run, "finished", "", config, metrics, verdict, task, changed_s)
     except HonedError as error:
-        return RunCard(name, run, "damaged", error.problem, {}, {}, {}, changed_s)
+        return RunCard(name, run, "damaged", error.problem, {}, {}, {}, "", changed_s)
 
 
 def _folders(root: Path) -> Iterator[os.DirEntry[str]]:

@@ -6,7 +6,7 @@ const address = by("review").dataset.address;
 const list = by("list");
 let total = 0, place = 0, facts = null, pages = new Map(), generation = 0, work = Promise.resolve();
 
-const chosen = () => new URLSearchParams({ show: by("show").value, given: by("given").value === "" ? "" : facts.label_names[by("given").value] });
+const chosen = () => new URLSearchParams({ show: by("show").value, given: by("given").value });
 const rowAt = (i) => pages.get(Math.floor(i / PAGE))?.[i % PAGE];
 
 async function ask(path, body) {
@@ -117,11 +117,11 @@ function take(said) { // what the server kept; it may concern a row that is not 
 // One after another: a decision concerns the row that was shown when the one before it was kept.
 const then = (step) => (work = work.then(step).catch(fail));
 
-const decide = (decision, newLabel = "") => then(async () => {
+const decide = (decision, label = -1) => then(async () => {
   const row = rowAt(place);
   if (!row) return;
   by("failed").hidden = true;
-  const said = await ask("decide", { example_id: row.example_id, decision, new_label: newLabel });
+  const said = await ask("decide", { example_id: row.example_id, decision, label });
   take(said);
   by("said").textContent = `Row ${row.row}: ${became(row)}. U takes it back.`;
   by("other").value = "";
@@ -148,7 +148,7 @@ const next = () => then(async () => {
   else await go(said.place);
 });
 
-const relabel = () => by("other").value !== "" && decide("relabel", facts.label_names[by("other").value]);
+const relabel = () => by("other").value !== "" && decide("relabel", Number(by("other").value));
 
 async function start() {
   generation += 1;
@@ -193,7 +193,7 @@ new ResizeObserver(() => requestAnimationFrame(draw)).observe(list);
 
 (async () => {
   facts = await ask("facts");
-  for (const id of ["given", "other"]) facts.shown_names.forEach((name, i) => by(id).add(new Option(name, i)));
+  for (const id of ["given", "other"]) facts.label_names.forEach((name, i) => by(id).add(new Option(name, i)));
   if (!facts.n_flagged) by("show").value = "all";
   await start();
   list.focus();
