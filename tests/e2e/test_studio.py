@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+pytest.importorskip("playwright", reason="NOT RUN: needs playwright (the extra dev)")
+from playwright.sync_api import expect
+
 from e2e.conftest import HOSTILE, rows, write_csv
 from golden.make_run import RunOptions, make_run
 from honed.evidence.report import write_report
@@ -20,6 +23,8 @@ from studio_browser import Server, Watched, find_chromium, studio, watched
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DARK = {"color_scheme": "dark"}
+LONG_MS = 180_000
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +107,15 @@ def test_labels_are_reviewed_by_keyboard_and_nothing_is_lost_when_the_studio_is_
     with studio(tmp_path) as server, watched(server) as own:
         ready(own, "/runs/easy-1/review")
         own.page.select_option("#show", "all")
-        own.page.wait_for_function("document.querySelectorAll('#list .row').length > 5")
+        expect(own.page.locator("#count")).to_contain_text("71 rows")
         for key in "agdu":
             own.page.keyboard.press(key)
-        own.page.wait_for_function("document.getElementById('said').textContent === 'Taken back.'")
+        expect(own.page.locator("#said")).to_have_text("Taken back.")
         assert "2 decided" in own.page.inner_text("#count")
         own.page.keyboard.press("r")
         own.page.select_option("#other", label="weather")
         own.page.get_by_role("button", name="Relabel").click()
-        own.page.wait_for_function("document.getElementById('count').textContent.includes('3 decided')")
+        expect(own.page.locator("#count")).to_contain_text("3 decided")
         own.shot("review-decided")
         server.kill()
     with studio(tmp_path) as server, watched(server) as own:
@@ -134,11 +139,11 @@ def test_a_long_queue_holds_only_what_is_seen_and_hostile_rows_do_nothing(page: 
     ready(page, "/runs/hostile-1/review")
     own = page.page
     own.select_option("#show", "all")
-    own.wait_for_function("document.getElementById('count').textContent.startsWith('1,200 rows')")
+    expect(own.locator("#count")).to_contain_text("1,200 rows")
     assert own.locator("#list .row").count() < 40
     own.locator("#list").focus()
     own.keyboard.press("End")
-    own.wait_for_function("document.getElementById('detail-title').textContent.includes('1,200 of 1,200')")
+    expect(own.locator("#detail-title")).to_contain_text("1,200 of 1,200")
     assert HOSTILE[:30].startswith("<script>") and "<script>" in own.inner_text("#text")
     assert own.title() == "Labels of hostile-1 · honed studio"
     own.get_by_label("Keyboard shortcuts").uncheck()
@@ -160,16 +165,16 @@ def test_a_fit_is_started_watched_stopped_and_resumed(page: Watched, server: Ser
     page.shot("new-fit")
     own.get_by_role("button", name="Start the fit").click()
     own.wait_for_url("**/fits/parcels")
-    own.wait_for_function("document.querySelectorAll('#stages li').length >= 2")
+    expect(own.locator("#stages li").nth(1)).to_be_visible()
     page.shot("fit-running")
     assert own.inner_text("#state") == "running"
     while not (runs / "parcels" / "config.yaml").exists():
         own.wait_for_timeout(100)
     own.get_by_role("button", name="Stop").click()
-    own.wait_for_function("document.getElementById('state').textContent === 'stopped'")
+    expect(own.locator("#state")).to_have_text("stopped")
     page.shot("fit-stopped")
     own.get_by_role("button", name="Resume").click()
-    own.wait_for_function("document.getElementById('state').textContent === 'finished'", timeout=180_000)
+    expect(own.locator("#state")).to_have_text("finished", timeout=LONG_MS)
     own.get_by_role("link", name="Open the run").click()
     assert "LOCKED" in own.inner_text("main") and (runs / "parcels" / "report.html").exists()
 
@@ -181,9 +186,9 @@ def test_a_fit_that_cannot_be_says_why(page: Watched, runs: Path, tmp_path: Path
     own.get_by_role("button", name="Upload").click()
     own.get_by_role("button", name="Start the fit").click()
     own.wait_for_url("**/fits/lonely-1")
-    own.wait_for_function("document.getElementById('state').textContent === 'failed'")
+    expect(own.locator("#state")).to_have_text("failed")
     assert "class" in own.get_by_role("alert").inner_text()
-    own.wait_for_function("document.getElementById('resume').hidden")
+    expect(own.locator("#resume")).to_be_hidden()
     page.shot("fit-failed")
 
 
@@ -191,12 +196,12 @@ def test_decisions_are_taught(page: Watched, runs: Path) -> None:
     ready(page, "/runs/easy-2/review")
     own = page.page
     own.select_option("#show", "all")
-    own.wait_for_function("document.querySelectorAll('#list .row').length > 5")
+    expect(own.locator("#count")).to_contain_text("71 rows")
     own.keyboard.press("d")
-    own.wait_for_function("document.getElementById('count').textContent.includes('1 decided')")
+    expect(own.locator("#count")).to_contain_text("1 decided")
     own.get_by_role("button", name="Fit again with them").click()
     own.wait_for_url("**/fits/easy-2-1")
-    own.wait_for_function("document.getElementById('state').textContent === 'finished'", timeout=180_000)
+    expect(own.locator("#state")).to_have_text("finished", timeout=LONG_MS)
     taught = pq.read_table(runs / "easy-2-1" / "cleaning.parquet").to_pydict()
     dropped = pq.read_table(runs / "easy-2" / "labels.parquet").to_pydict()["example_id"][0]
     assert set(taught["example_id"]) == {dropped} and set(taught["source"]) == {"decision"}
@@ -206,7 +211,7 @@ def test_a_text_is_asked_of_both_models(page: Watched) -> None:
     own = page.go("/runs/easy-1/play")
     own.fill("#text", f"snow, hail and fog {HOSTILE}")
     own.get_by_role("button", name="Ask both").click()
-    own.wait_for_selector("#answers", timeout=180_000)
+    own.wait_for_selector("#answers", timeout=LONG_MS)
     said = own.inner_text("#answers")
     assert "Specialist: weather" in said and "Base:" in said
     assert own.locator("#answers .tokens").count() == 2 and own.locator(".tokens .t8").count() >= 1
@@ -227,12 +232,13 @@ def test_an_image_is_asked_of_both_models_with_overlays(tmp_path: Path) -> None:
         own.go("/runs/images-1/play")
         own.page.set_input_files("#image", tmp_path / "new.png")
         own.page.get_by_role("button", name="Ask both").click()
-        own.page.wait_for_selector("#answers", timeout=180_000)
+        own.page.wait_for_selector("#answers", timeout=LONG_MS)
         assert own.page.locator(".pictures img").count() == 3
         assert all(own.page.locator(".pictures img").evaluate_all("all => all.map(img => img.naturalWidth > 100)"))
         own.is_accessible()
         own.shot("play-image")
         ready(own, "/runs/images-1/review")
         own.page.select_option("#show", "all")
-        own.page.wait_for_function("document.getElementById('picture').naturalWidth > 0")
+        expect(own.page.locator("#picture")).to_have_js_property("complete", True)
+        assert own.page.locator("#picture").evaluate("img => img.naturalWidth") > 0
         own.shot("review-images")

@@ -83,7 +83,7 @@ function detail() {
   const row = rowAt(place);
   by("detail").hidden = !row;
   if (!row) return;
-  by("detail-title").textContent = `Row ${row.row.toLocaleString("en")} of the file, ${place + 1} of ${total.toLocaleString("en")}`;
+  by("detail-title").textContent = `Row ${row.row.toLocaleString("en")} of the file, ${(place + 1).toLocaleString("en")} of ${total.toLocaleString("en")}`;
   by("text").textContent = row.text + (row.is_cut ? "\n(cut here: it is longer)" : "");
   by("row-given").textContent = row.given;
   by("row-suggested").textContent = row.suggested;
