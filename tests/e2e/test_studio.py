@@ -1,4 +1,4 @@
-"""`honed studio` as a person uses it, in a real Chromium: each flow, with screenshots; no error, no request elsewhere."""
+"""`honed studio` as a person uses it, in a real Chromium: each flow, screenshots, no error, no request elsewhere."""
 
 from __future__ import annotations
 
@@ -152,7 +152,9 @@ def test_a_long_queue_holds_only_what_is_seen_and_hostile_rows_do_nothing(page: 
     assert "0 decided" in own.inner_text("#count"), "shortcuts can be switched off"
 
 
-def test_a_fit_is_started_watched_stopped_and_resumed(page: Watched, server: Server, runs: Path, tmp_path: Path) -> None:
+def test_a_fit_is_started_watched_stopped_and_resumed(
+    page: Watched, server: Server, runs: Path, tmp_path: Path
+) -> None:
     file = write_csv(tmp_path / "parcels.csv", rows(240))
     own = page.go("/new")
     own.set_input_files("#file", file)
@@ -190,6 +192,9 @@ def test_a_fit_that_cannot_be_says_why(page: Watched, runs: Path, tmp_path: Path
     assert "class" in own.get_by_role("alert").inner_text()
     expect(own.locator("#resume")).to_be_hidden()
     page.shot("fit-failed")
+    own.get_by_role("button", name="Forget it").click()
+    own.wait_for_url("**/")
+    assert "lonely-1" not in own.inner_text("main")
 
 
 def test_decisions_are_taught(page: Watched, runs: Path) -> None:

@@ -87,6 +87,11 @@ def fit_routes(studio: Studio) -> APIRouter:
         studio.fits.resume(name)
         return RedirectResponse(f"/fits/{name}", 303)
 
+    @routes.post("/fits/{name:path}/forget")
+    def forget(name: str) -> Response:
+        studio.fits.forget(name)
+        return RedirectResponse("/", 303)
+
     @routes.get("/fits/{name:path}")
     def watch(name: str) -> Response:
         return studio.page("fit.html.j2", {"name": name, "status": status(name)})

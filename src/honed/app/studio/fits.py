@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from honed.app.studio.fit_progress import FitProgress
-from honed.app.studio.run_list import OWN_FOLDER, find_run
+from honed.app.studio.run_list import OWN_FOLDER, find_run, find_runs
 from honed.artifact import write_json
 from honed.errors import OutputError, UsageError
 
@@ -27,6 +27,7 @@ FitState = Literal["running", "finished", "failed", "stopped", "unknown"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WORKER = (sys.executable, "-m", "honed.pipeline.worker")
 _PATIENCE_S = 10.0
+_SAME_S = 2.0
 _LONGEST_TAIL = 2000
 
 
@@ -92,6 +93,18 @@ class Fits:
                 for member in alive:
                     with suppress(psutil.NoSuchProcess):
                         member.kill()
+
+    def forget(self, name: str) -> None:
+        """Remove what is kept of a fit that has no run folder.
+
+        Raises UsageError if it goes on, or has one.
+        """
+        with self._lock:
+            if self._process(name) is not None or name in find_runs(self.root):
+                raise UsageError(f"The fit {name!r} goes on, or left a run.", remedy="Load the page again.")
+            for kind in ("order.json", "events.jsonl", "stderr.txt", "process.json"):
+                self._file(name, kind).unlink(missing_ok=True)
+            self._progress.pop(name, None)
 
     def running(self) -> list[str]:
         """The names of the fits that go on."""
@@ -161,7 +174,8 @@ class Fits:
         record = self._record(name)
         with suppress(psutil.Error, KeyError, TypeError, ValueError):
             process = psutil.Process(int(record["pid"]))
-            if process.create_time() == record["born_s"] and process.status() != psutil.STATUS_ZOMBIE:
+            is_it = abs(process.create_time() - record["born_s"]) < _SAME_S  # the clock may have been set since
+            if is_it and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
 

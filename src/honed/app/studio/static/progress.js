@@ -29,6 +29,7 @@ function show(status) {
   }
   by("stop").hidden = status.state !== "running";
   by("resume").hidden = !(status.has_run && ["stopped", "failed", "unknown"].includes(status.state));
+  by("forget").hidden = status.has_run || !["stopped", "failed"].includes(status.state);
   by("open").hidden = status.state !== "finished";
   const error = status.result.error;
   by("failure").replaceChildren();
