@@ -42,15 +42,12 @@ def studio(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     Fits that are going on outlive it. With --json it prints its address as JSON, and then serves.
     """
     try:
-        import uvicorn
-
         from honed.app.studio.guard import LOOPBACK
-        from honed.app.studio.listening import listen, serve
+        from honed.app.studio.listening import Limits, listen, make_server
     except ModuleNotFoundError as error:
         raise UsageError(
             f"`honed studio` needs {error.name}, which is not installed.", remedy="pip install 'honed[studio]'"
         ) from error
-    del uvicorn
     if host not in LOOPBACK and not allow_host:
         raise UsageError(
             f"--host {host} can be reached from other machines, but no name of this machine was allowed.",
@@ -64,12 +61,13 @@ def studio(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         runs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {runs} cannot be made: {error.strerror}.", remedy="Name another.") from error
+    root = runs.resolve()
     listening = listen(host, port)
-    hosts = LOOPBACK | set(allow_host or ())
+    limits = Limits(LOOPBACK | set(allow_host or ()), max_upload_mb * 1_000_000)
+    server = make_server(listening, root, (data or root / "data").resolve(), limits, device)
     if json:
         write_json({"url": listening.url})
     else:
         out().print(f"Studio  {listening.url}\nCtrl-C ends it.", markup=False, soft_wrap=True)
-    root = runs.resolve()
-    serve(listening, root, (data or root / "data").resolve(), hosts, max_upload_mb * 1_000_000, device)
+    server.run(sockets=[listening.socket])
     return 0

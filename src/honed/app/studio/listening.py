@@ -1,13 +1,17 @@
-"""The socket and the secret of a studio, and serving over it."""
+"""The socket and the secret of a studio, and the server over it."""
 
 from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import python_multipart  # noqa: F401 - what starlette reads forms with; missed now rather than at the first form
+import uvicorn
+
+from honed.app.studio.guard import Terms
+from honed.app.studio.server import make_app
 from honed.errors import UsageError
 
 _GRACE_S = 3
@@ -26,6 +30,14 @@ class Listening:
     def cookie(self) -> str:
         """Of this port: two studios on one machine must not take each other's."""
         return f"honed_studio_{self.socket.getsockname()[1]}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """hosts : names by which the studio may be called.    max_upload_bytes : of a table."""
+
+    hosts: frozenset[str]
+    max_upload_bytes: int
 
 
 def listen(host: str, port: int) -> Listening:
@@ -49,19 +61,13 @@ def listen(host: str, port: int) -> Listening:
     return Listening(bound, token, f"http://{shown}:{bound.getsockname()[1]}/?token={token}")
 
 
-def serve(
-    listening: Listening, root: Path, data: Path, hosts: Iterable[str], max_upload_bytes: int, device: str
-) -> None:
-    """Serve until the process is told to end. No address is logged: it may hold the secret."""
-    import uvicorn
+def make_server(listening: Listening, root: Path, data: Path, limits: Limits, device: str) -> uvicorn.Server:
+    """A server that is ready; run it with the socket. No address is logged: it may hold the secret."""
+    import pyarrow.parquet  # noqa: F401 - now, and not when the first queue is opened
 
-    from honed.app.studio.guard import Terms
-    from honed.app.studio.server import make_app
-
-    terms = Terms(listening.token, frozenset(hosts), max_upload_bytes + _REQUEST_BYTES, listening.cookie)
-    app = make_app(root, data, terms, device=device)
+    terms = Terms(listening.token, limits.hosts, limits.max_upload_bytes + _REQUEST_BYTES, listening.cookie)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off",
-        timeout_graceful_shutdown=_GRACE_S, timeout_keep_alive=30,
+        make_app(root, data, terms, device=device), log_level="warning", access_log=False, server_header=False,
+        ws="none", lifespan="off", timeout_graceful_shutdown=_GRACE_S, timeout_keep_alive=30,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening.socket])
+    return uvicorn.Server(config)
