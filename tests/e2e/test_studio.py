@@ -146,10 +146,23 @@ def test_a_long_queue_holds_only_what_is_seen_and_hostile_rows_do_nothing(page: 
     expect(own.locator("#detail-title")).to_contain_text("1,200 of 1,200")
     assert HOSTILE[:30].startswith("<script>") and "<script>" in own.inner_text("#text")
     assert own.title() == "Labels of hostile-1 · honed studio"
+    for keys, place in (
+        ("Home", "1"),
+        ("j", "2"),
+        ("ArrowDown", "3"),
+        ("k", "2"),
+        ("d", "3"),
+        ("Home", "1"),
+        ("d", "2"),
+    ):
+        own.keyboard.press(keys)
+        expect(own.locator("#detail-title")).to_contain_text(f", {place} of 1,200")
+    own.keyboard.press("n")
+    expect(own.locator("#detail-title")).to_contain_text(", 3 of 1,200")
     own.get_by_label("Keyboard shortcuts").uncheck()
     own.keyboard.press("d")
     own.wait_for_timeout(200)
-    assert "0 decided" in own.inner_text("#count"), "shortcuts can be switched off"
+    assert "2 decided" in own.inner_text("#count"), "shortcuts can be switched off"
 
 
 def test_a_fit_is_started_watched_stopped_and_resumed(

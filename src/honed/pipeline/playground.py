@@ -83,9 +83,11 @@ class Playground:
         """Raises UnreadableImage for what is no image, UsageError if the run classifies texts."""
         if not self.is_image:
             raise UsageError("This run classifies texts.", remedy="Give it a text.")
-        with self._lock, TemporaryDirectory(prefix="honed-image-") as folder, strict_pillow():
+        with self._lock, TemporaryDirectory(prefix="honed-image-") as folder:
             (Path(folder) / "image").write_bytes(data)
-            return self._ask(examine("image", Path(folder)))
+            with strict_pillow():
+                image = examine("image", Path(folder))
+            return self._ask(image)
 
     def _ask(self, given: Any) -> Answer:
         specialist, stack = self._specialist, self._specialist.stack

@@ -115,21 +115,22 @@ class Fits:
         return [name for name in self._known() if name not in runs]
 
     def status(self, name: str) -> dict[str, Any]:
-        """state, and what its events say.
+        """`state`, and what its events say.
 
         Raises RunFolderError if there is neither such a fit nor such a run.
         """
+        run = find_runs(self.root).get(name)
+        is_complete = run is not None and run.is_complete  # by whomever
         if not self._file(name, "process.json").exists():
-            run = find_run(self.root, name)
-            progress = FitProgress(run.events)
+            progress = FitProgress(find_run(self.root, name).events)
             progress.catch_up()
-            return {"state": "finished" if run.is_complete else "unknown", **progress.to_json()}
+            return {"state": "finished" if is_complete else "unknown", **progress.to_json()}
         is_running = self._process(name) is not None  # asked first: what it says at its end must not be missed
         with self._lock:
             progress = self._progress.setdefault(name, FitProgress(self._file(name, "events.jsonl")))
             progress.catch_up()
         state: FitState = "running" if is_running else "failed"
-        if "done" in progress.result:
+        if "done" in progress.result or (is_complete and not is_running):
             state = "finished"
         elif not is_running and "error" not in progress.result and self._record(name).get("is_stopped"):
             state = "stopped"
@@ -154,9 +155,7 @@ class Fits:
                 self._file(name, "events.jsonl").open("wb") as events,
                 self._file(name, "stderr.txt").open("wb") as faults,
             ):
-                child = subprocess.Popen(
-                    WORKER, stdin=said, stdout=events, stderr=faults, start_new_session=True
-                )  # fmt: skip
+                child = subprocess.Popen(WORKER, stdin=said, stdout=events, stderr=faults, start_new_session=True)
             self._children[name] = child
             self._progress.pop(name, None)
             born_s = psutil.Process(child.pid).create_time()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from pathlib import Path
 
 from honed.config import read_config
@@ -12,7 +11,6 @@ from honed.data.images import UnreadableImage, decode, read_bytes, strict_pillow
 from honed.pipeline.run_folder import RunFolder
 
 LARGEST_SIDE = 640
-_DECODING = threading.Lock()  # see `strict_pillow`
 
 
 def picture_of(run: RunFolder, name: str) -> bytes:
@@ -27,7 +25,7 @@ def picture_of(run: RunFolder, name: str) -> bytes:
     source = Path(str(read_config(run.config).get("data") or ""))
     folder = source if source.is_dir() else source.parent
     data = read_bytes(find_image(name, folder))
-    with _DECODING, strict_pillow():
+    with strict_pillow():
         image = decode(data).image
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
     written = io.BytesIO()

@@ -12,6 +12,7 @@ from honed.app.studio.decision_journal import Reviewed
 from honed.app.studio.review_queue import Choice, Show
 from honed.app.studio.run_list import find_run, read_card
 from honed.app.studio.state import Studio
+from honed.errors import UsageError
 from honed.evidence.report_format import visible
 from honed.pipeline.output_file import write_output
 
@@ -75,8 +76,10 @@ def review_routes(studio: Studio) -> APIRouter:
         from honed.config import read_config
 
         run = find_run(studio.root, name)
-        file = run.path / DECISION_FILE
-        write_output(file, studio.queues.open(run).export())
+        file, queue = run.path / DECISION_FILE, studio.queues.open(run)
+        if not queue.journal.current():
+            raise UsageError("Nothing is decided yet.", remedy="Decide about some labels first.")
+        write_output(file, queue.export())
         new = studio.fits.free_name(name.replace("/", "-"))
         studio.fits.start(new, {**read_config(run.config), "decisions": str(file)})
         return RedirectResponse(f"/fits/{new}", 303)
