@@ -129,10 +129,12 @@ class Fits:
         with self._lock:
             progress = self._progress.setdefault(name, FitProgress(self._file(name, "events.jsonl")))
             progress.catch_up()
-        state: FitState = "running" if is_running else "failed"
-        if "done" in progress.result or (is_complete and not is_running):
+        state: FitState = "failed"
+        if is_running:  # also while it is ending: until then no other can begin
+            state = "running"
+        elif is_complete or "done" in progress.result:
             state = "finished"
-        elif not is_running and "error" not in progress.result and self._record(name).get("is_stopped"):
+        elif "error" not in progress.result and self._record(name).get("is_stopped"):
             state = "stopped"
         told = progress.to_json() | {"state": state}
         if state == "failed" and "error" not in progress.result:

@@ -44,7 +44,8 @@ async function load(page) {
 function count(n, nDecided) {
   total = n;
   by("spacer").style.height = `${total * HEIGHT}px`;
-  by("count").textContent = `${total.toLocaleString("en")} row${total === 1 ? "" : "s"} shown, ${nDecided.toLocaleString("en")} decided`;
+  const told = `${total.toLocaleString("en")} row${total === 1 ? "" : "s"} shown, ${nDecided.toLocaleString("en")} decided`;
+  if (by("count").textContent !== told) by("count").textContent = told; // or it would be read out again
 }
 
 const became = (row) => ({ keep: "kept as given", drop: "dropped", relabel: `relabelled to ${row.new_label}` })[row.decision] || "undecided";
@@ -75,7 +76,7 @@ function draw() {
     node.children[0].textContent = row ? row.text.slice(0, 160) || "(no text)" : "…";
     node.children[1].textContent = row ? `${row.given} → ${row.suggested} · ${row.quality.toFixed(3)}${row.decision ? " · " + became(row) : ""}` : "";
   }
-  list.setAttribute("aria-activedescendant", total ? `row-${place}` : "");
+  list.setAttribute("aria-activedescendant", by(`row-${place}`) ? `row-${place}` : "");
   detail();
 }
 
