@@ -131,6 +131,13 @@ def test_decisions_are_kept_undone_and_exported_for_fit(asked: Any, tmp_path: Pa
     }
 
 
+def test_a_run_that_kept_no_texts_is_reviewed_by_its_ids(asked: Any, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "big" / "texts.parquet").unlink()
+    row = rows(asked, show="all", n=1)["rows"][0]
+    assert row["text"] == row["example_id"]
+    assert "this run kept none" in asked.get("/runs/big/review").text
+
+
 def test_relabelling_as_given_is_keeping(asked: Any) -> None:
     row = next(row for row in rows(asked, show="all", n=50)["rows"] if row["given"] in ("copyleft", "commercial"))
     names = asked.get("/runs/big/review/facts").json()["label_names"]

@@ -67,6 +67,7 @@ class DecisionJournal:
 
     def _append(self, row: dict[str, Any]) -> None:
         line = json.dumps({**row, "time_s": round(time.time(), 3)}).encode() + b"\n"
+        is_new = not self.path.exists()
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
@@ -79,12 +80,22 @@ class DecisionJournal:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if is_new:
+                self._keep_name()
         except OSError as error:
             raise OutputError(
                 f"The decision could not be kept in {self.path.name}: {error.strerror or error}.",
                 remedy="Free some space, or see that the run folder can be written; then decide again.",
             ) from error
         self._catch_up()
+
+    def _keep_name(self) -> None:
+        """Bring the file's name to the disk, not only its content."""
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _catch_up(self) -> None:
         """Read what was appended since, by whomever."""
