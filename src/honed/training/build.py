@@ -49,10 +49,27 @@ class StackSpec:
     layers: int | Literal["auto", "all"] = "all"
 
 
+def load_model(base: ResolvedBase, spec: StackSpec) -> Any:
+    """The frozen model that a stack adapts, cut off after `spec.layers`: a backbone, or a classifier if its own head
+    is wanted.
+    """
+    base = shortened(base, spec.layers)
+    if spec.head == "native":
+        auto_class = get_task(spec.task).auto_class
+        return load_classifier(base, spec.label_names, auto_class, dtype=spec.dtype, seed=spec.seed)
+    return load_backbone(base, dtype=spec.dtype)
+
+
 def build_stack(
-    base: ResolvedBase, spec: StackSpec, seeds: Sequence[int], slot_options: Sequence[MethodOptions] | None = None
+    base: ResolvedBase,
+    spec: StackSpec,
+    seeds: Sequence[int],
+    slot_options: Sequence[MethodOptions] | None = None,
+    model: Any = None,
 ) -> Stack:
     """A stack of one slot a seed over `base`. slot_options : one a slot, where they differ.
+
+    model : what `load_model` gave for this base and spec, which is changed in place; None: it is loaded.
 
     Raises UsageError if `max_tokens` exceeds what the base can read, the head does not fit the task, or the base has
     fewer layers.
@@ -65,16 +82,12 @@ def build_stack(
     keep_freed_memory()
     routing = Routing()
     n_classes, device = len(spec.label_names), pick_device(spec.device)
-    is_native = spec.head == "native"
-    model: Any = (
-        load_classifier(base, spec.label_names, task_class.auto_class, dtype=spec.dtype, seed=spec.seed)
-        if is_native
-        else load_backbone(base, dtype=spec.dtype)
-    )
+    if model is None:
+        model = load_model(base, spec)
     task = task_class.over(base, spec.reading or {"max_tokens": spec.max_tokens}, model)
     pool, n_pooled = task.pooling(spec.head)
     head: Any
-    if is_native:
+    if spec.head == "native":
         head = NativeHead(model, routing, len(seeds), pool)
     else:
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
