@@ -52,7 +52,8 @@ class BatchLimits:
     """batch_tokens : of one forward pass, padding counted.    batch_rows : of it.    queue_rows : that may wait.
 
     wait_s : how long the first of a batch may wait for others while nothing else is done.
-    max_pixels : of an image.    memory_bytes : of specialists in memory.    recent_bytes : of hidden states of inputs seen before.
+    max_pixels : of an image.    memory_bytes : of specialists in memory.
+    recent_bytes : of hidden states of inputs seen before.
     """
 
     batch_tokens: int = 2048
