@@ -1,7 +1,8 @@
-"""A real `honed serve` in a process of its own, on loopback."""
+"""A real `honed serve` in a process of its own, on loopback, and what its clients know and send."""
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -9,13 +10,32 @@ import socket
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
+import pytest
+
+import models as m
+from honed.serving.engine import load_specialist
 
 START_S = 120
+TEXTS = m.toy_texts(8)[0]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "a": {"rank": 4},
+    "b": {"rank": 2, "n_classes": 5},
+    "p": {"method": "prefix", "tokens": 3},
+    "k": {"method": "bottleneck", "size": 4},
+    "f": {"method": "full"},
+    "secret": {"rank": 4},
+}
+"""Of the specialists in `made`, by name."""
 
 
 @dataclass
@@ -32,7 +52,10 @@ class Server:
 
     def client(self, key: str = "") -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.address, headers=headers, timeout=60, trust_env=False)
+        return httpx.Client(
+            base_url=self.address, headers=headers, timeout=60, trust_env=False,
+            verify=False,  # noqa: S501 - there is no TLS, and reading certificates takes longer than an answer
+        )  # fmt: skip
 
     def raw(self, *parts: bytes, wait_s: float = 20) -> bytes:
         """Bytes as they are, and all that comes back until the server closes, or says nothing for so long."""
@@ -85,3 +108,46 @@ def serving(*arguments: object) -> Iterator[Server]:
         thread.join()
         assert process.stderr is not None
         process.stderr.close()
+
+
+@dataclass(frozen=True)
+class House:
+    """A server with keys over a store. own : a key for all but `secret`; other : a key for `secret` alone."""
+
+    server: Server
+    store: Path
+    made: Path
+    keys: Path
+    own: str
+    other: str
+
+    def check_well(self) -> None:
+        """It answers as it did at the start."""
+        with self.server.client(self.own) as client:
+            row = client.post("/v1/predict", json={"model": "a", "text": TEXTS[0]}).json()["predictions"][0]
+        wanted = predicted(self.made / "a", TEXTS[0])
+        assert list(row["probabilities"].values()) == pytest.approx(wanted, abs=1e-5)
+
+
+@cache
+def predicted(run: Path, *texts: str) -> Any:
+    """What `honed predict` says: probabilities (n, c); (c,) of one text."""
+    folder = run / "adapter"
+    probs = load_specialist(folder, device="cpu").probabilities(texts)
+    return probs[0].tolist() if len(texts) == 1 else np.asarray(probs)
+
+
+def bomb() -> bytes:
+    """A PNG of 40,000 x 40,000 pixels in a few kilobytes of its own claim."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    size = (40_000).to_bytes(4, "big")
+    rows = zlib.compress(b"\0" * 1_000_000)
+    head = chunk(b"IHDR", size + size + b"\x08\x02\0\0\0")
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

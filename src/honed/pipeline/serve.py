@@ -97,8 +97,8 @@ def serve(options: ServeOptions) -> None:
         base = resolve(options.base or trained["base"], revision=None if options.base else trained["base_revision"])
         if base.sha256 != trained["base_sha256"]:
             raise BaseModelError(
-                f"The specialists were trained on base {trained['base']!r} (sha256 {trained['base_sha256'][:12]}...), not on "
-                f"{base.name!r} at {base.path} (sha256 {base.sha256[:12]}...).",
+                f"The specialists were trained on base {trained['base']!r} (sha256 {trained['base_sha256'][:12]}...), "
+                f"not on {base.name!r} at {base.path} (sha256 {base.sha256[:12]}...).",
                 cause="An adapter on another base gives confident nonsense.",
                 remedy="Use the base they were trained on.",
             )

@@ -19,6 +19,7 @@ from honed.serving.guard import LOOPBACK
 from honed.serving.http import create_app
 from honed.serving.service import Service
 
+_LOG = logging.getLogger("honed.serving")
 _HEADER_S = 10.0
 _MOST_CONNECTIONS = 20_000
 
@@ -44,7 +45,7 @@ def serve(service: Service, listening: Listening) -> None:
             remedy="`honed keys add NAME --keys keys.json`, then `honed serve ... --keys keys.json`.",
         )
     _allow_many_connections()
-    logging.getLogger("honed.serving").addHandler(logging.StreamHandler())
+    _LOG.addHandler(logging.StreamHandler())
     hosts = LOOPBACK if service.keys is None else None
     config = uvicorn.Config(
         create_app(service, hosts=hosts), host=listening.host, port=listening.port, http=Connection, ws="none",
@@ -61,11 +62,17 @@ def serve(service: Service, listening: Listening) -> None:
             else "The port is taken, or the address is not this machine's.",
             remedy="Choose another --port.",
         ) from error
-    host, port = socket.getsockname()[:2]
-    logging.getLogger("honed.serving").warning("Listening at http://%s:%s", f"[{host}]" if ":" in host else host, port)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when all is answered: then it is obeyed
         signal.signal(number, lambda *_: None)
-    asyncio.run(uvicorn.Server(config).serve(sockets=[socket]))
+    asyncio.run(_Server(config).serve(sockets=[socket]))
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        for socket in sockets or ():
+            host, port = socket.getsockname()[:2]
+            _LOG.warning("Listening at http://%s:%s", f"[{host}]" if ":" in host else host, port)
 
 
 def choose_threads(n_threads: int | None) -> int:
