@@ -98,6 +98,24 @@ def decode(data: bytes) -> Pixels:
         raise UnreadableImage(f"it is damaged: {_first_line(error)}") from error
 
 
+def check_size(data: bytes, max_pixels: int) -> None:
+    """Look at the header alone; content of no known format, and DICOM, is left to `decode`.
+
+    Raises UnreadableImage for an image of more pixels.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            n_pixels = image.width * image.height
+    except Exception as error:  # noqa: BLE001 - as in `decode`, which says what is wrong
+        if not type(error).__name__.startswith("DecompressionBomb"):
+            return
+        n_pixels = MAX_PIXELS + 1
+    if n_pixels > max_pixels:
+        raise UnreadableImage(f"it unpacks to more than {max_pixels:,} pixels")
+
+
 def _decode(data: bytes) -> Pixels:
     from PIL import Image, ImageOps, UnidentifiedImageError
 

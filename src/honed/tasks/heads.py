@@ -145,6 +145,23 @@ class SlotModule(torch.nn.Module):
         return torch.cat([self.copies[s](own) for s, own in self.routing.split(hidden)])
 
 
+def native_modules(model: Any) -> tuple[str, ...]:
+    """Names of the modules of a classifier that are its head.
+
+    Raises BaseModelError if it has none that could be told from its backbone.
+    """
+    names = tuple(
+        name
+        for name, child in model.named_children()
+        if child is not model.base_model and next(child.parameters(), None) is not None
+    )
+    if model.base_model is model or not names:
+        raise BaseModelError(
+            f"{type(model).__name__} has no head that could be told from its backbone.", remedy="Use `--head mean`."
+        )
+    return names
+
+
 class NativeHead(torch.nn.Module):
     """The head modules of a classifier, copied a slot and put back into the model in place.
 
@@ -156,18 +173,8 @@ class NativeHead(torch.nn.Module):
 
     def __init__(self, model: Any, routing: Routing, n_slots: int, pool: Pooling = masked_mean) -> None:
         super().__init__()
-        backbone = model.base_model
         self.routing, self.pool = routing, pool
-        self.module_names = tuple(
-            name
-            for name, child in model.named_children()
-            if child is not backbone and next(child.parameters(), None) is not None
-        )
-        if backbone is model or not self.module_names:
-            raise BaseModelError(
-                f"{type(model).__name__} has no head that could be told from its backbone.",
-                remedy="Use `--head mean`.",
-            )
+        self.module_names = native_modules(model)
         self.slots = torch.nn.ModuleDict()
         for name in self.module_names:
             wrapped = SlotModule(getattr(model, name), routing, n_slots)

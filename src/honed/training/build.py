@@ -54,10 +54,29 @@ class StackSpec:
     ordinal_head: bool = False
 
 
+def load_model(base: ResolvedBase, spec: StackSpec) -> Any:
+    """The frozen model that a stack adapts, cut off after `spec.layers`: a backbone, a classifier if its own head is
+    wanted, or a causal language model.
+    """
+    base = shortened(base, spec.layers)
+    if spec.head == "native":
+        auto_class = get_task(spec.task).auto_class
+        return load_classifier(base, spec.label_names, auto_class, dtype=spec.dtype, seed=spec.seed)
+    if spec.head == "language":
+        return load_causal(base, dtype=spec.dtype)
+    return load_backbone(base, dtype=spec.dtype)
+
+
 def build_stack(
-    base: ResolvedBase, spec: StackSpec, seeds: Sequence[int], slot_options: Sequence[MethodOptions] | None = None
+    base: ResolvedBase,
+    spec: StackSpec,
+    seeds: Sequence[int],
+    slot_options: Sequence[MethodOptions] | None = None,
+    model: Any = None,
 ) -> Stack:
     """A stack of one slot a seed over `base`. slot_options : one a slot, where they differ.
+
+    model : what `load_model` gave for this base and spec, which is changed in place; None: it is loaded.
 
     Raises UsageError if `max_tokens` exceeds what the base can read, the head does not fit the task, or the base has
     fewer layers.
@@ -70,13 +89,8 @@ def build_stack(
     keep_freed_memory()
     routing = Routing()
     n_classes, device = len(spec.label_names), pick_device(spec.device)
-    model: Any
-    if spec.head == "native":
-        model = load_classifier(base, spec.label_names, task_class.auto_class, dtype=spec.dtype, seed=spec.seed)
-    elif spec.head == "language":
-        model = load_causal(base, dtype=spec.dtype)
-    else:
-        model = load_backbone(base, dtype=spec.dtype)
+    if model is None:
+        model = load_model(base, spec)
     task = task_class.over(base, spec.reading or {"max_tokens": spec.max_tokens}, model)
     pool, n_pooled = task.pooling(spec.head)
     head: Any

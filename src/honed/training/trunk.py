@@ -76,6 +76,21 @@ def cut_after(layers: torch.nn.ModuleList, hidden: torch.Tensor) -> Iterator[Non
             del layer.forward
 
 
+@contextmanager
+def watch(layers: torch.nn.ModuleList, cut: int) -> Iterator[list[torch.Tensor]]:
+    """Within the block, calls of the model leave here the hidden state (rows, tokens, d) that entered `layers[cut]`."""
+    seen: list[torch.Tensor] = []
+
+    def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(_first(args, kwargs))
+
+    handle = layers[cut].register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
 def _pass_through(*args: Any, **kwargs: Any) -> torch.Tensor:
     return _first(args, kwargs)
 
