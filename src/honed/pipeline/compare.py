@@ -39,9 +39,10 @@ OWN_FIELDS = frozenset((
     "method", "method_options", "head", "layers", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
     "average_views", "epochs", "patience", "batch_size", "learning_rate", "head_learning_rate", "weight_decay",
     "warmup_frac", "clip_norm", "balance", "trials", "n_trials", "parameters", "gradient_checkpointing",
-    "precision", "clean",
+    "precision", "clean", "safety",
 ))  # fmt: skip
-"""What may differ between candidates. All else decides which rows there are and how they are split and scored."""
+"""What may differ between candidates. All else decides which rows there are and how they are split and scored.
+(Nobody asks a classifier about safety; a recipe names the probes of its domain for a language model.)"""
 
 
 @dataclass(frozen=True)
