@@ -34,7 +34,7 @@ def one(arm: str, arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     start = time.perf_counter()
     run = honed.fit(
         ASSETS / file, task="instruction", prompt="prompt", response=column, base=arguments.base, folds=arguments.folds,
-        epochs=arguments.epochs, safety=arguments.safety, replay=arguments.replay, n_written=arguments.written,
+        epochs=arguments.epochs, batch_size=arguments.batch, safety=arguments.safety, replay=arguments.replay, n_written=arguments.written,
         max_new_tokens=40, out=work / arm, progress=True,
     )  # fmt: skip
     metrics = run.metrics
@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("--base", default="gemma-3-270m")
     parser.add_argument("--safety", default="medicine")
     parser.add_argument("--folds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--replay", type=float, default=0.0)
     parser.add_argument("--written", type=int, default=2)
     parser.add_argument("--work", type=Path, help="where the runs go (default: a temporary folder)")

@@ -17,8 +17,8 @@ from honed.tasks.heads import Pooling, masked_mean
 
 NO_TARGET = -100
 """In `targets`: this token carries no loss."""
-_CHUNK_SCORES = 2**25
-"""Scores (tokens x words) of a chunk: 128 MiB in float32."""
+_CHUNK_SCORES = 2**26
+"""Scores (tokens x words) of a chunk: 256 MiB in float32."""
 
 
 class LanguageHead(torch.nn.Module):
@@ -100,24 +100,28 @@ class _OutputLoss(torch.autograd.Function):
         step = max(1, _CHUNK_SCORES // weight.shape[0])
         for start in range(0, len(hidden), step):
             part = slice(start, start + step)
-            scores = torch.nn.functional.linear(hidden[part], weight, bias).to(dtype)
+            own_target = target[None, part]
+            scores = weight @ hidden[part].T  # (words, tokens): on CPUs a quarter faster than the other way round
+            if bias is not None:
+                scores += bias[:, None]
+            scores = scores.to(dtype)
             slope = None
             if cap is not None:
                 scores.div_(cap).tanh_()
                 slope = 1 - scores**2 if needs_grad else None
                 scores.mul_(cap)
-            own = scores.gather(1, target[part, None])[:, 0]
-            top = scores.amax(1)
-            scores.sub_(top[:, None]).exp_()
-            total = scores.sum(1)
+            own = scores.gather(0, own_target)[0]
+            top = scores.amax(0)
+            scores.sub_(top).exp_()
+            total = scores.sum(0)
             loss[part] = top + total.log() - own
             if grad is None:
                 continue
             if slope is None:
-                grad[part] = (scores.to(weight.dtype) @ weight).to(dtype) / total[:, None] - weight[target[part]]
+                grad[part] = (scores.T.to(weight.dtype) @ weight).to(dtype) / total[:, None] - weight[target[part]]
             else:
-                scores.div_(total[:, None]).scatter_add_(1, target[part, None], -torch.ones_like(total)[:, None])
-                grad[part] = (scores.mul_(slope).to(weight.dtype) @ weight).to(dtype)
+                scores.div_(total).scatter_add_(0, own_target, -torch.ones_like(total)[None])
+                grad[part] = (scores.mul_(slope).T.to(weight.dtype) @ weight).to(dtype)
         if grad is not None:
             ctx.save_for_backward(grad)
         ctx.dtype = hidden.dtype
