@@ -87,11 +87,11 @@ measured: by linear probes of the development rows"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
     """share of a fold's training rows that decides when it stops; 0 trains all epochs (images: 0)"""
     epochs: int = Field(4, ge=1, le=1000)
-    """passes over the training rows, at most (images: 8, and up to 30 where rows are few)"""
+    """passes over the training rows, at most (conversations: 2, images: 8, and up to 30 where rows are few)"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
-    """rows a step and fold (images: 32)"""
+    """rows a step and fold (conversations: 8, images: 32)"""
     learning_rate: Annotated[float, Field(gt=0, lt=10)] | Literal["auto"] | None = None
     """peak learning rate of the adapter (AdamW); auto finds one per fold (default: the method's own)"""
     trials: str = ""
