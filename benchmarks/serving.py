@@ -11,6 +11,7 @@ mixed  the whole engine (tokenizing, batching, answers): all rows for one specia
        100; rounds take turns and medians are quoted. Beside it the largest difference to each specialist alone.
 peft   forward passes alone, the same batches on both sides: ours against `PeftModel(..., adapter_names=...)` with the
        same 100 adapters loaded. Only the backbone is timed for PEFT, backbone and heads for ours.
+       `fan_out`: a few texts, each for all 100; ours computes what lies below the adapted layers once a text.
 many   1,000 registered, 200 in memory, requests drawn by Zipf's law at half the rate that one specialist was served at;
        the latency from asking to the answer, against one specialist at the same rate.
 http   a real server process: requests of one text over 32 open connections, from a client on the same machine.
@@ -46,7 +47,7 @@ from honed.bases import ResolvedBase, resolve
 from honed.methods.base import get_method
 from honed.serving.batcher import Batcher, BatchLimits
 from honed.serving.engine import load_specialist
-from honed.serving.family import Family, FrozenBase, encode, family_key
+from honed.serving.family import Family, FrozenBase, RecentTrunks, encode, family_key
 from honed.serving.server import choose_threads
 from honed.serving.store import Entry, Store
 from honed.training.build import StackSpec, build_stack
@@ -207,11 +208,27 @@ def part_peft(store: Store, base: ResolvedBase, texts: list[str], rounds: int) -
         pooled = [h[: rows[i].n_tokens].mean(0) for h, i in zip(hidden, batch, strict=True)]
         said = [p @ s["head.weight"].T + s["head.bias"] for p, s in zip(pooled, heads, strict=True)]
         worst = max(float(np.abs(o - t.numpy()).max()) for o, t in zip(own, said, strict=True))
+    few = [(row, slot) for row in rows[:: len(rows) // 4][:4] for slot in range(N_MIXED)]
+
+    def ours_fan_out() -> None:
+        recent = RecentTrunks(1 << 26)
+        for i in range(0, len(few), limit):
+            family.logits([row for row, _ in few[i : i + limit]], [slot for _, slot in few[i : i + limit]], recent)
+
+    def theirs_fan_out() -> None:
+        with torch.inference_mode():
+            for i in range(0, len(few), limit):
+                inputs = family.task.collate([row.value for row, _ in few[i : i + limit]])
+                peer(**inputs, adapter_names=[f"a{slot}" for _, slot in few[i : i + limit]])
+
+    fan_out = (Clock(ours_fan_out), Clock(theirs_fan_out))
+    fan_ratios = compared(*fan_out, rounds)
     own_clock, peer_clock = Clock(ours), Clock(theirs)
     ratios = compared(own_clock, peer_clock, rounds)
     return {
         "ours": own_clock.summary(len(texts)), "peer": peer_clock.summary(len(texts)), "batches": len(batches),
         **ratios, "largest_logit_difference_to_peer": worst,
+        "fan_out": {"ours": fan_out[0].summary(len(few)), "peer": fan_out[1].summary(len(few)), **fan_ratios},
     }  # fmt: skip
 
 
