@@ -1,7 +1,7 @@
 """Many specialists on one base, served: against one alone, against PEFT's mixed batches, and what the machine could do.
 
     python benchmarks/serving.py --json FILE [--data CSV] [--rows 1024] [--rounds 5] [--threads N]
-                                 [--parts mixed,peft,many,http]
+                                 [--parts mixed,int8,peft,many,http]
 
 The specialists are LoRA of rank 8 in the attention over MiniLM, with random weights: their values do not change what a
 forward pass costs. Texts are those of column `text` with at most 32 tokens (or drawn words, without --data), every text
@@ -9,6 +9,7 @@ once a round, and nothing is remembered between them, so no answer comes from a 
 
 mixed  the whole engine (tokenizing, batching, answers): all rows for one specialist against the rows spread evenly over
        100; rounds take turns and medians are quoted. Beside it the largest difference to each specialist alone.
+int8   the whole engine again, the base's linear modules in 8 bits; and how far its answers are from float32's.
 peft   forward passes alone, the same batches on both sides: ours against `PeftModel(..., adapter_names=...)` with the
        same 100 adapters loaded. Only the backbone is timed for PEFT, backbone and heads for ours.
        `fan_out`: a few texts, each for all 100; ours computes what lies below the adapted layers once a text.
@@ -109,9 +110,9 @@ def make_store(folder: Path, base: ResolvedBase, depth: int | str, n: int) -> St
     return store
 
 
-def engine(store: Store, base: ResolvedBase, **limits: Any) -> Batcher:
+def engine(store: Store, base: ResolvedBase, *, is_int8: bool = False, **limits: Any) -> Batcher:
     given: dict[str, Any] = {"recent_bytes": 0, "queue_rows": 1 << 20}
-    return Batcher(store, FrozenBase(base, "cpu"), replace(BatchLimits(), **given | limits))
+    return Batcher(store, FrozenBase(base, "cpu", is_int8=is_int8), replace(BatchLimits(), **given | limits))
 
 
 class Clock:
@@ -168,6 +169,27 @@ def part_mixed(store: Store, base: ResolvedBase, texts: list[str], rounds: int) 
     return {
         "specialists": len(entries), "alone": alone.summary(len(texts)), "mixed": mixed.summary(len(texts)),
         **ratios, "largest_logit_difference_to_alone": worst,
+    }  # fmt: skip
+
+
+def part_int8(store: Store, base: ResolvedBase, texts: list[str], rounds: int) -> dict[str, Any]:
+    entries = list(store.entries().values())[:N_MIXED]
+    spread = [(entries[i % len(entries)], text) for i, text in enumerate(texts)]
+    plain, int8 = engine(store, base), engine(store, base, is_int8=True)
+    try:
+        clocks = [Clock(lambda own=own: answer_all(own, spread)) for own in (int8, plain)]
+        ratios = compared(*clocks, rounds)
+        said = [np.array([f.result().logits for f in own.submit(spread)]) for own in (int8, plain)]
+        probs = [np.exp(logits) / np.exp(logits).sum(1, keepdims=True) for logits in said]
+    finally:
+        plain.close()
+        int8.close()
+    agree = float((probs[0].argmax(1) == probs[1].argmax(1)).mean())
+    difference = np.abs(probs[0] - probs[1]).max(1)
+    return {
+        "int8": clocks[0].summary(len(texts)), "float32": clocks[1].summary(len(texts)), **ratios,
+        "same_label_frac": agree, "probability_difference_median": float(np.median(difference)),
+        "probability_difference_most": float(difference.max()),
     }  # fmt: skip
 
 
@@ -320,7 +342,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--parts", default="mixed,peft,many,http")
+    parser.add_argument("--parts", default="mixed,int8,peft,many,http")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     choose_threads(arguments.threads)
@@ -345,6 +367,8 @@ def main() -> None:
             own: dict[str, Any] = {}
             if "mixed" in parts:
                 own["mixed"] = part_mixed(store, base, texts, arguments.rounds)
+            if "int8" in parts:
+                own["int8"] = part_int8(store, base, texts, arguments.rounds)
             if "peft" in parts:
                 own["peft"] = part_peft(store, base, texts, max(2, arguments.rounds // 2))
             if "many" in parts and depth == "auto":

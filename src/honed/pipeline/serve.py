@@ -31,6 +31,7 @@ class ServeOptions:
     base: str | None = None
     device: str = "auto"
     threads: int | None = None
+    is_int8: bool = False
     keys: Path | None = None
     rate_per_s: float | None = None
     abstain_below: float = 0.0
@@ -102,7 +103,7 @@ def serve(options: ServeOptions) -> None:
                 cause="An adapter on another base gives confident nonsense.",
                 remedy="Use the base they were trained on.",
             )
-        frozen = FrozenBase(base, options.device)
+        frozen = FrozenBase(base, options.device, is_int8=options.is_int8)
         for entry in list(entries.values())[:1]:
             frozen.model(load_entry(entry).info)
     service = Service(
