@@ -2,11 +2,11 @@
 
     python benchmarks/serving_soak.py --json FILE [--seconds 600] [--data CSV] [--threads N]
 
-A real `honed serve --store` in a process of its own, 100 LoRA specialists over MiniLM, 6 MiB for those in memory. First
-its capacity is measured (32 connections that always ask), then requests come at random moments at 80 % of it. Every
-second a specialist is replaced, and one is added or removed; every twentieth client closes the connection without waiting
-for its answer. The server's memory is read every second after a quarter of the time; its slope comes with a 95 % interval
-of least squares.
+A real `honed serve --store` in a process of its own, 100 LoRA specialists over MiniLM, 6 MiB for those in memory.
+First its capacity is measured (32 connections that always ask), then requests come at random moments at 80 % of it.
+Every second a specialist is replaced, and one is added or removed; every twentieth client closes the connection without
+waiting for its answer. The server's memory is read every second after a quarter of the time; its slope comes with a
+95 % interval of least squares.
 """
 
 from __future__ import annotations
