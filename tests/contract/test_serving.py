@@ -144,3 +144,27 @@ def test_specialists_that_cannot_share_a_pass_have_different_keys(
         keys.add(family_key(artifact.info, str(i)))
     assert len(keys) == len(different)
     assert resolve(str(base.path)).sha256 == base.sha256
+
+
+@pytest.mark.parametrize("method", PACKED)
+@pytest.mark.parametrize("name", ["bert", "llama", "dinov2"])
+def test_in_eight_bits_an_answer_is_close_and_depends_on_no_neighbour(
+    bases: dict[str, ResolvedBase], tmp_path: Path, method: str, name: str
+) -> None:
+    head = "both" if name == "dinov2" else "mean"
+    folders = {
+        f"s{i}": make_specialist(tmp_path / f"s{i}", bases[name], i, method=method, head=head, **own)
+        for i, own in enumerate(VARIANTS[method])
+    }
+    inputs = inputs_of(name)
+    registry = Runs(folders)
+    served = Batcher(registry, FrozenBase(bases[name], "cpu", is_int8=True), BatchLimits(wait_s=0.2, recent_bytes=0))
+    try:
+        pairs = [(entry, value) for entry in registry.entries().values() for value in inputs]
+        mixed = np.array([future.result(60).logits for future in served.submit(pairs)])
+        single = np.array([served.submit([pair])[0].result(60).logits for pair in pairs])
+    finally:
+        served.close()
+    np.testing.assert_allclose(mixed, single, **tolerance("logits_same_weights", "float32"))
+    expected = np.concatenate([alone(folder, inputs, tmp_path) for folder in folders.values()])
+    assert 1e-6 < np.abs(mixed - expected).max() < 0.05 * np.abs(expected).max()

@@ -57,6 +57,8 @@ def faults_of_command(line: str, group: Any) -> list[str]:
     command = group.commands.get(parts[0])
     if command is None:
         return [f"honed has no command {parts[0]!r}"]
+    if getattr(command, "commands", None) and len(parts) > 1 and not parts[1].startswith("-"):  # `honed store add ...`
+        return faults_of_command(" ".join(shlex.quote(word) for word in ("honed", *words[1:])), command)
     known = flags_of(command)
     return [f"honed {parts[0]} has no flag {p}" for p in parts[1:] if re.match(r"--?[a-zA-Z]", p) and p not in known]
 
@@ -119,11 +121,20 @@ class _Command:
         self.params, self.commands = params, commands
 
 
-GROUP = _Command(_Param("--version"), fit=_Command(_Param("--folds"), _Param("data")))
+STORE = _Command(add=_Command(_Param("--name")))
+GROUP = _Command(_Param("--version"), fit=_Command(_Param("--folds"), _Param("data")), store=STORE)
 
 
 @pytest.mark.parametrize(
-    "line", ["honed fti x.csv", "honed fit x.csv --fold 3", "honed --verson", "honed fit x --folds 3 --bogus=1 | cat"]
+    "line",
+    [
+        "honed fti x.csv",
+        "honed fit x.csv --fold 3",
+        "honed --verson",
+        "honed fit x --folds 3 --bogus=1 | cat",
+        "honed store ad x",
+        "honed store add x --names y",
+    ],
 )
 def test_a_wrong_command_line_is_caught(line: str) -> None:
     assert faults_of_command(line, GROUP)
@@ -131,7 +142,15 @@ def test_a_wrong_command_line_is_caught(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["honed fit x.csv --folds=3 # why", "honed --version", "honed fit RUN | cat --bogus", "honed ...", "honed COMMAND"],
+    [
+        "honed store add x --name y",
+        "honed store",
+        "honed fit x.csv --folds=3 # why",
+        "honed --version",
+        "honed fit RUN | cat --bogus",
+        "honed ...",
+        "honed COMMAND",
+    ],
 )
 def test_a_right_command_line_is_not(line: str) -> None:
     assert faults_of_command(line, GROUP) == []

@@ -63,6 +63,9 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         str | None, typer.Option("--base", help="where the base is, if not where training found it", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda")] = "auto",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="compute the base in 8 bits on a CPU: see docs/serving.md for what it costs")
+    ] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="of torch (default: one a core)")] = None,
 ) -> int:
     """Answer over HTTP with many specialists on one base: POST /v1/predict, and /docs says the rest.
@@ -88,7 +91,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         http = HttpLimits(body_bytes=body * _MIB, n_chars=characters, answer_s=timeout)
         run(
             ServeOptions(
-                tuple(runs or ()), store, base, device, threads, keys, rate, abstain_below, limits, http,
+                tuple(runs or ()), store, base, device, threads, int8, keys, rate, abstain_below, limits, http,
                 Listening(host, port), Emitter((watcher,)),
             )
         )  # fmt: skip

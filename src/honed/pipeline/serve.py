@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class ServeOptions:
     base: str | None = None
     device: str = "auto"
     threads: int | None = None
+    is_int8: bool = False
     keys: Path | None = None
     rate_per_s: float | None = None
     abstain_below: float = 0.0
@@ -102,13 +103,15 @@ def serve(options: ServeOptions) -> None:
                 cause="An adapter on another base gives confident nonsense.",
                 remedy="Use the base they were trained on.",
             )
-        frozen = FrozenBase(base, options.device)
+        frozen = FrozenBase(base, options.device, is_int8=options.is_int8)
         for entry in list(entries.values())[:1]:
             frozen.model(load_entry(entry).info)
+    limits, http = options.limits or BatchLimits(), options.http or HttpLimits()
     service = Service(
-        Batcher(registry, frozen, options.limits or BatchLimits()),
+        Batcher(registry, frozen, limits),
         keys=keys,
-        limits=options.http or HttpLimits(),
+        # what could never find room in the queue is told so at once
+        limits=replace(http, n_inputs=min(http.n_inputs, limits.queue_rows)),
         rate=RateLimit(options.rate_per_s),
         abstain_below=options.abstain_below,
     )

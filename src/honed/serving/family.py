@@ -20,8 +20,10 @@ from honed.artifact import Artifact, ArtifactInfo
 from honed.bases import ResolvedBase
 from honed.methods.base import Host, get_method
 from honed.routing import Routing
+from honed.serving.int8 import Int8Linear, in_int8
 from honed.tasks.base import get_task
 from honed.tasks.packed_heads import PackedLinearHead, PackedNativeHead
+from honed.training.allocator import keep_freed_memory
 from honed.training.build import HeadKind, StackSpec, build_stack, check_max_tokens, load_model, pick_device
 from honed.training.layers import find_layers
 from honed.training.trunk import capture, replay, watch
@@ -51,11 +53,13 @@ def _reading(info: ArtifactInfo) -> str:
 
 class FrozenBase:
     """The base in memory, once for each number of layers and number format; models that share its weights are cut
-    from it.
+    from it. is_int8 : the linear modules of families that pack are computed in 8 bits.
     """
 
-    def __init__(self, base: ResolvedBase, device: str) -> None:
-        self.base, self.device = base, device
+    def __init__(self, base: ResolvedBase, device: str, *, is_int8: bool = False) -> None:
+        keep_freed_memory()
+        self.base, self.device, self.is_int8 = base, device, is_int8
+        self.known_int8: dict[int, Int8Linear] = {}
         self._models: dict[Key, Any] = {}
         self._tasks: dict[Key, Any] = {}
         self._lock = threading.RLock()  # requests are read in one thread and answered in another
@@ -164,7 +168,7 @@ class Family:
         self.key, self.is_packed = key, key[0] != "alone"
         self._frozen, self._options = frozen, get_method(info.method).options
         model = frozen.shared_copy(info)
-        self._trunk_key = model_key(info)
+        self._trunk_key = (*model_key(info), self.is_packed and frozen.is_int8)
         if self.is_packed:
             self._pack(model, info)
         else:
@@ -182,6 +186,8 @@ class Family:
         pool, _ = self.task.pooling(info.head)
         host = Host(model, path, self.layers, self.cut, self.routing)
         self._adapters: Any = method.pack(host, method.options(**info.method_options))
+        if self._frozen.is_int8:
+            in_int8(model, self._frozen.known_int8)
         dtype = torch.float64 if info.dtype == "float64" else torch.float32
         like = torch.empty(0, dtype=dtype, device=next(model.parameters()).device)
         self.head: Any = (

@@ -21,17 +21,28 @@ if TYPE_CHECKING:
 
     from honed.serving.service import Service
 
-Several = Annotated[list[str], Field(min_length=1)]
+Text = Annotated[str, Field(pattern=r"\S")]
+Base64 = Annotated[
+    str, Field(pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", min_length=4)
+]
+
+
+def _one_kind(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": ["text"]}, {"required": ["image"]}]
+    for name in ("text", "image"):
+        schema["properties"][name].pop("default")
 
 
 class PredictRequest(BaseModel):
     """What is asked: each input of each model. One of `text` and `image` is given."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"model": "tickets", "text": "Where?"}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_one_kind)
 
-    model: str | Several = Field(description="name of a specialist, or several")
-    text: str | Several | None = Field(None, description="a text, or several")
-    image: str | Several | None = Field(None, description="the content of an image file in base64, or several")
+    model: str | Annotated[list[str], Field(min_length=1)] = Field(description="name of a specialist, or several")
+    text: Text | Annotated[list[Text], Field(min_length=1)] = Field(default="", description="a text, or several")
+    image: Base64 | Annotated[list[Base64], Field(min_length=1)] = Field(
+        default="", description="the content of an image file in base64, or several"
+    )
     abstain_below: float | None = Field(
         None, ge=0, le=1, allow_inf_nan=False, description="give no label where the highest probability is lower"
     )
@@ -125,11 +136,11 @@ async def _read(request: Request) -> tuple[PredictRequest, list[Any]]:
 
 def _from_json(body: bytes) -> tuple[PredictRequest, list[Any]]:
     asked = _validated(lambda: PredictRequest.model_validate_json(body))
-    if (asked.text is None) == (asked.image is None):
+    given = asked.model_fields_set & {"text", "image"}
+    if len(given) != 1:
         raise Refused(422, "One of `text` and `image` is needed.")
-    if asked.text is not None:
+    if "text" in given:
         return asked, [asked.text] if isinstance(asked.text, str) else list(asked.text)
-    assert asked.image is not None
     encoded = [asked.image] if isinstance(asked.image, str) else asked.image
     try:
         return asked, [base64.b64decode(one, validate=True) for one in encoded]
@@ -160,7 +171,7 @@ def _validated(make: Any) -> PredictRequest:
         asked: PredictRequest = make()
     except ValidationError as error:
         # Where and what, but not the input itself.
-        first = error.errors(include_input=False, include_url=False)[0]
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         if first["type"] == "json_invalid":
             raise Refused(400, "The body is no JSON.") from None
         where = ".".join(str(part)[:50] for part in first["loc"])
@@ -171,5 +182,3 @@ def _validated(make: Any) -> PredictRequest:
 def _check_text(text: str, n_chars: int) -> None:
     if len(text) > n_chars:
         raise Refused(413, f"A text has more than {n_chars:,} characters.")
-    if not text.strip():
-        raise Refused(422, "A text is empty.")

@@ -161,7 +161,8 @@ class Store:
             entry = {"name": name, "content": content, "added": time.time()}
             _write(self._names / f"{name}.json", entry)
             self._log("replace" if before else "add", name, content)
-            self._drop_unnamed()
+            if before is not None:
+                self._drop_unnamed()
         return self._entry(name)
 
     def remove(self, name: str) -> None:
