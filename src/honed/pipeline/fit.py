@@ -35,7 +35,7 @@ from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.prepare import (
-    DEMO_DATA,
+    EMBEDDED,
     Prepared,
     development,
     make_plan,
@@ -87,7 +87,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
             Requirement.parse(text, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
-    run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
+    run = claim(config.out, EMBEDDED.get(config.data) or Path(config.data).stem)
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
