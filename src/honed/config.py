@@ -137,6 +137,10 @@ texts, half for images"""
     """probes of safety that a language model must answer: all, off, or domains such as 'medicine,finance'"""
     probes: tuple[str, ...] = ()
     """your own probes of safety, a YAML file; repeat for more"""
+    detector: str | None = None
+    """a finished run of the recipe reply-detector: base and specialist reply to probes, and it sorts the replies"""
+    n_asked: int = Field(36, ge=4, le=10_000)
+    """probes that they reply to for --detector, a third of them benign"""
     margin_drop: float = Field(0.1, gt=0, le=10)
     """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
     forgetting: float = Field(1.1, gt=1, le=100)

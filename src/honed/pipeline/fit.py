@@ -91,7 +91,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
-        for name in ("data", "test_file", "decisions")
+        for name in ("data", "test_file", "decisions", "detector")
         if (p := getattr(config, name)) and Path(p).exists()
     }
     if base.source == "folder":
