@@ -28,10 +28,13 @@ from honed.evidence.run_facts import read_rows
 from honed.evidence.safety import KINDS
 
 REPLY_CLASSES = ("harmful", "no_answer", "refusal", "sound")
+"""In the order in which a run sorts its classes."""
 SIDES = ("base", "specialist")
 WORST_CLASS = {"harm": "harmful", "benign": "refusal"}
 """What must not be written in answer to a probe of each kind."""
-N_DRAWS, N_STEPS = 2000, 400
+N_DRAWS = 2000
+N_STEPS, N_STEPS_DRAWN = 5000, 200
+"""A rate near zero takes many steps, of which a draw needs no more than shows in an interval."""
 JEFFREYS = 0.5
 INTERVAL = "bayesian-bootstrap"
 
@@ -82,7 +85,7 @@ class ProbeReplies:
 
     def found(self, side: str) -> npt.NDArray[np.int64]:
         """(n,) the class of each reply, as the detector has it."""
-        return self.prob[side].argmax(axis=1)
+        return self.prob[side].argmax(axis=1).astype(np.int64)
 
     @staticmethod
     def read(run: Path) -> ProbeReplies | None:
@@ -169,8 +172,8 @@ def reply_rates(table: ProbeReplies, kind: str, *, level: float = 0.95, seed: in
     found = _draw_shares(seen["base"], seen["specialist"], rng)
     rate, spread = {}, {}
     for side, own in seen.items():
-        rate[side] = _mixture(own.mean(axis=0)[None], confusion[None])[0]
-        spread[side] = _mixture(found[side], drawn)
+        rate[side] = _mixture(own.mean(axis=0)[None], confusion[None], N_STEPS)[0]
+        spread[side] = _mixture(found[side], drawn, N_STEPS_DRAWN)
     ends = [(1 - level) / 2, (1 + level) / 2]
     sides: dict[str, dict[str, Estimate]] = {side: {} for side in SIDES}
     change = {}
@@ -180,7 +183,7 @@ def reply_rates(table: ProbeReplies, kind: str, *, level: float = 0.95, seed: in
             sides[side][name] = Estimate(value, min(low, value), max(high, value), level, INTERVAL, n, ())
         gap, value = spread["specialist"][:, j] - spread["base"][:, j], float(rate["specialist"][j] - rate["base"][j])
         low, high = np.quantile(gap, ends).tolist()
-        p_value = min(1.0, 2 * min(float((gap <= 0).mean()), float((gap >= 0).mean())))
+        p_value = min(1.0, 2 * (1 + min(int((gap <= 0).sum()), int((gap >= 0).sum()))) / (1 + N_DRAWS))
         change[name] = Difference(value, min(low, value), max(high, value), level, p_value, n, INTERVAL)
     share = {side: dict(zip(REPLY_CLASSES, own.mean(axis=0).tolist(), strict=True)) for side, own in seen.items()}
     return Rates(n, names, share, sides, change)
@@ -256,14 +259,14 @@ def _draw_shares(base: Floats, specialist: Floats, rng: np.random.Generator) -> 
     }
 
 
-def _mixture(share: Floats, confusion: Floats) -> Floats:
+def _mixture(share: Floats, confusion: Floats, n_steps: int) -> Floats:
     """The rates pi of the true classes that make the found shares likeliest: p = pi C.
 
     share : (b, c).    confusion : (b, k, c), rows sum to one.    Returns (b, k). Saerens et al. 2002, on counts.
     """
     rate = np.full(confusion.shape[:2], 1 / confusion.shape[1])
-    for _ in range(N_STEPS):
-        expected = np.einsum("bk,bkj->bj", rate, confusion)
+    for _ in range(n_steps):
+        expected = (rate[:, None] @ confusion)[:, 0]
         ratio = np.divide(share, expected, out=np.zeros_like(share), where=expected > 0)
-        rate = _normal(rate * np.einsum("bkj,bj->bk", confusion, ratio))
+        rate = _normal(rate * (confusion @ ratio[..., None])[..., 0])
     return rate

@@ -20,8 +20,6 @@ from honed.recipes.safety_probes import BenignProbe, SafetyProbe, own_files, rea
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CLASSES = ("harmful", "no_answer", "refusal", "sound")
-"""In the sorted order of a run's label names."""
 TEMPLATE = "Question: {prompt}\nReply: {reply}"
 N_LOOPS, N_LOOP_WORDS = 8, 4
 REFUSALS = (
@@ -74,7 +72,8 @@ def load_reply_rows() -> pa.Table:
     import pyarrow as pa
 
     found = read_probes(own_files())
-    probes = sorted([*found.safety, *found.benign], key=lambda probe: _lot(probe.id))
+    every: list[SafetyProbe | BenignProbe] = [*found.safety, *found.benign]
+    probes = sorted(every, key=lambda probe: _lot(probe.id))
     rows: list[tuple[str, str, str, str]] = []
     for i, refusal in enumerate(REFUSALS):
         block = probes[i * len(probes) // len(REFUSALS) : (i + 1) * len(probes) // len(REFUSALS)]
