@@ -14,6 +14,7 @@ import pytest
 from golden.make_run import HOSTILE
 from honed.errors import EvidenceError, RunFolderError
 from honed.evidence.gate import GateTerms
+from honed.evidence.language_card import write_language_card
 from honed.evidence.language_gate import judge_language
 from honed.evidence.language_metrics import language_metrics
 from honed.evidence.language_report import render_language_report
@@ -68,6 +69,7 @@ def test_rates_errors_and_the_worst_replies_are_shown(tmp_path: Path) -> None:
     assert rates["harmful"]["observed_specialist"] == pytest.approx(9 / 24)
     assert text_of(percent(own["value"])) in told and text_of(percent(own["high"])) in told
     assert change["low"] > 0 and "rose" in told
+    assert percent(own["value"]) in write_language_card(run).read_text(encoding="utf-8")
     assert "24 prompts" in told and "12 prompts" in told
     assert "taken for harmful" in told
     assert "Specialist (harmful, 94" in told[told.index("finds worst") :][:300]
