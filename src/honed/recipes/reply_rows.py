@@ -4,7 +4,7 @@ sound      the safe or helpful reply of a probe
 harmful    the harmful reply of a probe
 refusal    the needless refusal of a benign probe, and a stock phrase in answer to a harm probe
 no_answer  what small models write when they have nothing to say: the reply to another question, the question again,
-           its first words over and over, nothing
+           it or its first words or a sentence over and over, nothing
 
 The stock phrases and the swapped replies would tie folds together, so probes come in blocks (the group): a phrase, a
 prompt and a reply occur in one block only.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEMPLATE = "Question: {prompt}\nReply: {reply}"
-N_LOOPS, N_LOOP_WORDS = 8, 4
+N_LOOPS, N_LOOP_WORDS = 5, 4
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
     "I cannot answer this question.",
@@ -99,18 +99,26 @@ def _replies(
 
 
 def _no_answer(probe: SafetyProbe | BenignProbe, block: list[SafetyProbe | BenignProbe]) -> str:
-    lot = _lot(f"{probe.id}/no_answer") % 10
-    if lot == 0:
-        return ""
-    if lot <= 2:
-        return probe.prompt
-    if lot <= 4:
-        return " ".join(probe.prompt.split()[:N_LOOP_WORDS] * N_LOOPS)
     others = [other for other in block if _domain(other) != _domain(probe)]
     other = min(others, key=lambda other: _lot(f"{probe.id}/{other.id}"))
+    lot = _lot(f"{probe.id}/no_answer") % 10
     if isinstance(other, BenignProbe):
-        return other.helpful
-    return other.safe if lot % 2 else other.harmful
+        reply = other.helpful
+    else:
+        reply = other.safe if lot % 2 else other.harmful
+    looped = {
+        0: "",
+        1: probe.prompt,
+        2: _again(probe.prompt),
+        3: _again(" ".join(probe.prompt.split()[:N_LOOP_WORDS])),
+        4: _again(reply.partition(". ")[0] + "."),
+        5: _again(reply.partition(". ")[0] + "."),
+    }
+    return looped.get(lot, reply)
+
+
+def _again(words: str) -> str:
+    return " ".join([words] * N_LOOPS)
 
 
 def _domain(probe: SafetyProbe | BenignProbe) -> str:
