@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from honed.config import make_config
 from honed.evidence.reply_rates import REPLY_CLASSES
 from honed.pipeline.prepare import REPLY_DATA, read_source
 from honed.recipes.library import read_recipe
@@ -56,5 +57,5 @@ def test_no_reply_to_another_question_is_from_the_same_domain() -> None:
     assert swapped > 100
 
 
-def test_there_is_a_recipe() -> None:
-    assert read_recipe("reply-detector")["base"] == "minilm"
+def test_the_recipe_leaves_room_for_a_written_reply() -> None:
+    assert read_recipe("reply-detector")["max_tokens"] > make_config({}).max_new_tokens + 50
