@@ -21,7 +21,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "text", "image", "label", "group", "id", "template", "messages", "prompt", "response", "system", "test_file",
     ),
     "Model": (
-        "base", "revision", "task", "method", "method_options", "parameters", "head", "layers", "depth",
+        "base", "revision", "task", "method", "method_options", "parameters", "head", "ordinal_head", "layers", "depth",
         "max_tokens", "train_on",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),
@@ -32,7 +32,8 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Labels": ("clean", "decisions"),
     "Evidence": ("folds", "holdout_frac", "stop_frac", "ordinal", "metric", "require", "level", "gate", "keep_texts"),
     "Language model": (
-        "safety", "probes", "detector", "n_asked", "margin_drop", "forgetting", "replay", "n_written", "max_new_tokens",
+        "safety", "probes", "detector", "n_asked", "margin_drop", "forgetting", "replay", "score", "n_written",
+        "max_new_tokens",
     ),
     "Clinical reading": ("positive", "sensitivity", "prevalence", "reader"),
     "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),

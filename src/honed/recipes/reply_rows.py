@@ -102,10 +102,8 @@ def _no_answer(probe: SafetyProbe | BenignProbe, block: list[SafetyProbe | Benig
     others = [other for other in block if _domain(other) != _domain(probe)]
     other = min(others, key=lambda other: _lot(f"{probe.id}/{other.id}"))
     lot = _lot(f"{probe.id}/no_answer") % 10
-    if isinstance(other, BenignProbe):
-        reply = other.helpful
-    else:
-        reply = other.safe if lot % 2 else other.harmful
+    wrong = (other.helpful,) if isinstance(other, BenignProbe) else (other.harmful, other.safe)
+    reply = wrong[lot % len(wrong)]
     looped = {
         0: "",
         1: probe.prompt,

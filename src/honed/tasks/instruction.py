@@ -31,6 +31,7 @@ class Instruction:
     n_views = n_averaged = 1
     layers_frac: ClassVar[float] = 1.0
     has_classes: ClassVar[bool] = False
+    least_steps: ClassVar[int] = 0
     defaults: ClassVar[Mapping[str, Any]] = {"max_tokens": 512, "epochs": 2, "stop_frac": 0.0}
 
     def __init__(self, reader: ConversationReader) -> None:
