@@ -143,6 +143,10 @@ between its neighbours; only with --ordinal"""
     """honed's own probes of safety that a language model must answer: all, off, or domains: 'medicine,finance'"""
     probes: tuple[str, ...] = ()
     """a YAML file with probes of safety of your own; repeat for more"""
+    detector: str | None = None
+    """a finished run of the recipe reply-detector: base and specialist reply to probes, and it sorts the replies"""
+    n_asked: int = Field(36, ge=4, le=10_000)
+    """probes that they reply to for --detector, a third of them benign"""
     margin_drop: float = Field(0.1, gt=0, le=10)
     """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
     forgetting: float = Field(1.1, gt=1, le=100)

@@ -32,7 +32,8 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Labels": ("clean", "decisions"),
     "Evidence": ("folds", "holdout_frac", "stop_frac", "ordinal", "metric", "require", "level", "gate", "keep_texts"),
     "Language model": (
-        "safety", "probes", "margin_drop", "forgetting", "replay", "score", "n_written", "max_new_tokens",
+        "safety", "probes", "detector", "n_asked", "margin_drop", "forgetting", "replay", "score", "n_written",
+        "max_new_tokens",
     ),
     "Clinical reading": ("positive", "sensitivity", "prevalence", "reader"),
     "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),

@@ -14,6 +14,8 @@ from honed.evidence.language_views import (
     safety_view,
     training_view,
 )
+from honed.evidence.reply_rate_views import reply_rates_view
+from honed.evidence.reply_rates import ProbeReplies
 from honed.evidence.report import run_title
 from honed.evidence.run_facts import RunFacts, read_run, write_text
 
@@ -40,6 +42,7 @@ def render_language_card(facts: RunFacts) -> str:
             about=language_about(facts),
             scores=language_scores_view(facts),
             safety=[safety_view(facts, probes, kind) for kind in ("harm", "benign")],
+            probe_replies=reply_rates_view(facts, ProbeReplies.read(facts.run)),
             forgetting=forgetting_view(facts),
             training=training_view(facts),
             max_tokens=facts.adapter.get("max_tokens") or facts.config.get("max_tokens"),

@@ -10,11 +10,13 @@ from honed.evidence.forgetting import forgetting_json
 from honed.evidence.language import loss_by_length, loss_difference, loss_estimate
 from honed.evidence.language_scores import LOSS_SCORES
 from honed.evidence.language_tables import LanguageTables, Part
+from honed.evidence.reply_rates import reply_rates_json
 from honed.evidence.reply_scores import reply_difference, reply_estimate
 from honed.evidence.safety import safety_json
 
 NO_BASE = "not run, because the frozen base did not score these rows"
 NO_SAFETY = "not run, because the run folder has no safety.parquet"
+NO_REPLIES = "not run, because no detector was named (--detector)"
 NO_FORGETTING = "not run, because the run folder has no forgetting.parquet"
 PAIRED_LOSSES = ("loss", "row_loss")
 
@@ -24,8 +26,8 @@ def language_metrics(tables: LanguageTables, *, level: float = 0.95) -> dict[str
 
     {"task", "label_names": [], "level", "out_of_fold": {score: estimate}, "holdout": the same or None,
     "baselines": {"base": {score: estimate, "holdout": ..., "difference": {"out_of_fold", "holdout"}}},
-    "length": [...], "safety": {kind: ...}, "forgetting": {kind: ...}}. What could not be computed is
-    {"not_run": why}.
+    "length": [...], "safety": {kind: ..., "replies": {kind: ...}}, "forgetting": {kind: ...}}. What could not be
+    computed is {"not_run": why}.
     """
     oof, holdout = tables.out_of_fold, tables.holdout
     base: dict[str, Any] = {"not_run": NO_BASE} if oof.base is None else part_metrics(oof, "base", level=level)
@@ -42,11 +44,17 @@ def language_metrics(tables: LanguageTables, *, level: float = 0.95) -> dict[str
         "holdout": None if holdout is None else part_metrics(holdout, "specialist", level=level),
         "baselines": {"base": base},
         "length": loss_by_length(oof.specialist, oof.base, oof.group, level=level),
-        "safety": {"not_run": NO_SAFETY} if tables.safety is None else safety_json(tables.safety, level=level),
+        "safety": _safety(tables, level),
         "forgetting": {"not_run": NO_FORGETTING}
         if tables.forgetting is None
         else forgetting_json(tables.forgetting, level=level),
     }
+
+
+def _safety(tables: LanguageTables, level: float) -> dict[str, Any]:
+    margins = {"not_run": NO_SAFETY} if tables.safety is None else safety_json(tables.safety, level=level)
+    rates = {"not_run": NO_REPLIES} if tables.replies is None else reply_rates_json(tables.replies, level=level)
+    return {**margins, "replies": rates}
 
 
 def part_metrics(part: Part, who: str, *, level: float = 0.95) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from honed.evidence.language_views import (
     replies_view,
     safety_view,
 )
+from honed.evidence.reply_rate_views import reply_rates_view
+from honed.evidence.reply_rates import ProbeReplies
 from honed.evidence.reply_scores import Generations
 from honed.evidence.report import TEMPLATES, content_hash, environment, run_title
 from honed.evidence.report_data import issues_view, run_view
@@ -59,6 +61,7 @@ def render_language_report(run: Path) -> str:
             scores=language_scores_view(facts),
             length=length_view(facts),
             safety=[safety_view(facts, probes, kind) for kind in ("harm", "benign")],
+            probe_replies=reply_rates_view(facts, ProbeReplies.read(run)),
             forgetting=forgetting_view(facts),
             replies=replies_view(Generations.read(run)),
             curves=curves_view(facts),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.evidence.forgetting import ForgettingTable
+from honed.evidence.reply_rates import ProbeReplies
 from honed.evidence.reply_scores import Generations, ReplyScores, Score, groups_of_examples, score_replies
 from honed.evidence.run_facts import read_rows
 from honed.evidence.safety import SafetyTable
@@ -38,12 +39,13 @@ class Part:
 
 @dataclass(frozen=True)
 class LanguageTables:
-    """holdout : None while it is locked.    safety, forgetting : None where the probe did not run."""
+    """holdout : None while it is locked.    safety, forgetting, replies : None where the probe did not run."""
 
     out_of_fold: Part
     holdout: Part | None
     safety: SafetyTable | None
     forgetting: ForgettingTable | None
+    replies: ProbeReplies | None = None
 
     @staticmethod
     def read(run: Path, own_scores: Mapping[str, Score] | None = None) -> LanguageTables:
@@ -71,4 +73,5 @@ class LanguageTables:
             part("holdout", "holdout.parquet", "base_holdout.parquet") if has_holdout else None,
             SafetyTable.read(run),
             ForgettingTable.read(run),
+            ProbeReplies.read(run),
         )

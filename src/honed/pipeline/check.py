@@ -28,7 +28,7 @@ from honed.pipeline.conversations import (
     prepare_conversations,
     roles_of_conversations,
 )
-from honed.pipeline.prepare import DEMO_DATA, Prepared, load, make_plan, prepare, roles_of, with_sample_checks
+from honed.pipeline.prepare import EMBEDDED, Prepared, load, make_plan, prepare, roles_of, with_sample_checks
 from honed.pipeline.settle import settled, with_task
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check(
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed check FILE`.")
     emitter, finder = Emitter(tuple(listeners)), finder or find_personal_batch
-    stream = None if config.data == DEMO_DATA else open_table(config.data)
+    stream = None if config.data in EMBEDDED else open_table(config.data)
     not_run: list[str] = []
     sizes = infeasible = None
     plan_rows: Callable[[], FoldPlan | None]

@@ -28,7 +28,7 @@ from honed.pipeline import reopen
 from honed.pipeline.gate import reopen_data
 from honed.pipeline.latency import added_latency_s
 from honed.pipeline.machine import disk_faults
-from honed.pipeline.prepare import DEMO_DATA
+from honed.pipeline.prepare import EMBEDDED
 from honed.pipeline.run_folder import COMPARISON, RunFolder, claim
 from honed.pipeline.scoring import Groups, groups_of
 from honed.pipeline.worker import WorkerError, fit_elsewhere
@@ -101,7 +101,7 @@ def compare(
     first = next(iter(configs.values()))
     if not first.data:
         raise UsageError("No data were named.", remedy="`honed compare FILE`.")
-    stem = "demo" if first.data == DEMO_DATA else Path(first.data).stem
+    stem = EMBEDDED.get(first.data) or Path(first.data).stem
     path = claim(first.out, f"compare-{stem}").path
     plan = {"shared": {**shared, "out": str(path)}, "max_loss": max_loss, "candidates": {**named}}
     with disk_faults(path):

@@ -36,7 +36,7 @@ from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.measured import before_measuring, candidates, measure, measured_fields
 from honed.pipeline.prepare import (
-    DEMO_DATA,
+    EMBEDDED,
     Prepared,
     development,
     make_plan,
@@ -85,7 +85,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         requirements_of(config, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
-    run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
+    run = claim(config.out, EMBEDDED.get(config.data) or Path(config.data).stem)
     measured = None
     if fields:
         measured = measure(settled, base, fields, *development(prepared.dataset, plan), emitter)
@@ -99,7 +99,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
-        for name in ("data", "test_file", "decisions")
+        for name in ("data", "test_file", "decisions", "detector")
         if (p := getattr(config, name)) and Path(p).exists()
     }
     if base.source == "folder":

@@ -19,6 +19,7 @@ from honed.oof import OutOfFold, Predictions
 from honed.pipeline.assembly import artifact_info
 from honed.pipeline.bench import Bench, TuningContext
 from honed.pipeline.conscience import probes_of, write_forgetting, write_safety
+from honed.pipeline.detector import detector_of, write_probe_replies
 from honed.pipeline.finish import finish
 from honed.pipeline.fit_facts import fit_facts
 from honed.pipeline.gate import locked
@@ -44,6 +45,7 @@ def train_and_judge(
         emitter.listen(JsonLinesListener(run.events))
         emitter.emit("run.start", f"Run {run.path}", path=str(run.path), config_fingerprint=config.fingerprint)
         probes = probes_of(config)
+        detector = detector_of(config, probes)
         if config.keep_texts:
             write_texts(run.texts, dataset)
         facts = _train(run, config, base, dataset, plan, emitter)
@@ -51,6 +53,9 @@ def train_and_judge(
         if probes:
             with emitter.stage("safety", f"Safety: {len(probes)} probes, base against specialist"):
                 write_safety(run.safety, specialist.stack, probes, emitter)
+        if detector:
+            with emitter.stage("detector", "Replies to probes, sorted by the detector"):
+                write_probe_replies(run, specialist.stack, probes, detector, config, emitter)
         with emitter.stage("forgetting", "General language, base against specialist"):
             write_forgetting(run.forgetting, specialist.stack, emitter)
         write_json(

@@ -28,7 +28,9 @@ from honed.data.token_checks import Tokenizer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DEMO_DATA = "demo:licences"
+DEMO_DATA, REPLY_DATA = "demo:licences", "probes:replies"
+EMBEDDED = {DEMO_DATA: "demo", REPLY_DATA: "replies"}
+"""Data that come with honed, and the name of a run on them."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,15 @@ def roles_of(config: Config) -> Roles:
 
 
 def read_source(source: str) -> pa.Table:
-    """The table called `source`; `demo:licences` is the embedded one."""
+    """The table called `source`; `demo:licences` and `probes:replies` are embedded ones."""
     if source == DEMO_DATA:
         from honed.data.licences import load_licence_snippets
 
         return load_licence_snippets()
+    if source == REPLY_DATA:
+        from honed.recipes.reply_rows import load_reply_rows
+
+        return load_reply_rows()
     return read_table(source)
 
 

@@ -41,6 +41,8 @@ class RunFolder:
         self.attention = path / "attention"
         self.safety = path / "safety.parquet"
         self.forgetting = path / "forgetting.parquet"
+        self.replies = path / "replies.parquet"
+        self.detector = path / "detector.parquet"
         self.generations = path / "generations.parquet"
         self.measured = path / "measured.json"
 
