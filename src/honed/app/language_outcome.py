@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from honed.evidence.run_facts import RunFacts
 
-NAMES = {"loss": "Loss", "rouge_l": "ROUGE-L"}
+NAMES = {
+    "loss": "Loss", "preference_loss": "Preference loss", "preference_accuracy": "Chosen preferred",
+    "rouge_l": "ROUGE-L",
+}  # fmt: skip
 PLACES = {"out_of_fold": "out of fold", "holdout": "holdout"}
 
 

@@ -9,7 +9,7 @@ from honed.data.personal.find import mask
 from honed.evidence.forgetting import KINDS
 from honed.evidence.language_metrics import NO_BASE, NO_FORGETTING, NO_SAFETY
 from honed.evidence.language_plots import PairRow, margin_cloud, pair_forest
-from honed.evidence.language_scores import LOSS_SCORES, REPLY_SCORES, LanguageScore, language_score
+from honed.evidence.language_scores import LOSS_SCORES, PREFERENCE_SCORES, REPLY_SCORES, LanguageScore, language_score
 from honed.evidence.reply_scores import Generations
 from honed.evidence.report_data import FULL_CHARACTERS, about_view, settings
 from honed.evidence.report_format import NOT_RUN, Figure, bare_reason, count, decimal, excerpt, figure, finite, percent
@@ -41,7 +41,7 @@ def language_verdict(facts: RunFacts) -> Json:
     where = str(view["where"])
     own, base = (_scores_of(facts, who, where) for who in ("specialist", "base"))
     tiles = []
-    for name in ("loss", "perplexity"):
+    for name in ("loss", "perplexity", "preference_loss", "preference_accuracy"):
         mine, other = figure(own.get(name)), figure(base.get(name))
         if mine.value is not None:
             beside = "" if other.value is None else f"the base: {decimal(other.value)}"
@@ -84,18 +84,20 @@ def language_scores_view(facts: RunFacts) -> Json:
         "tables": tables,
         "scores": [{"name": score.title, "meaning": score.meaning} for score in used.values()],
         "levels": [percent(level, 0) for level in sorted(levels)],
-        "has_replies": any(name not in LOSS_SCORES for name in used),
+        "has_replies": any(name not in {**LOSS_SCORES, **PREFERENCE_SCORES} for name in used),
     }
 
 
 def _names(scores: Mapping[str, Any]) -> list[str]:
     """The scores of a part in their order, the user's own last."""
-    known: dict[str, LanguageScore] = {**LOSS_SCORES, **REPLY_SCORES}
+    known: dict[str, LanguageScore] = {**LOSS_SCORES, **PREFERENCE_SCORES, **REPLY_SCORES}
     return [name for name in known if name in scores] + [name for name in scores if name not in known]
 
 
 def length_view(facts: RunFacts) -> Json:
-    """Loss from short to long replies."""
+    """Loss from short to long replies; empty for preferences, of which a pair has no length."""
+    if facts.metrics.get("task") == "preference":
+        return {}
     found = facts.metrics.get("length") or []
     rows = [
         PairRow(_tokens(row), figure(row.get("base"), bare_reason(NO_BASE)), figure(row.get("specialist")))
@@ -232,9 +234,11 @@ def language_about(facts: RunFacts) -> Json:
     cut = finite(checks.get("truncation_frac"))
     template = facts.adapter.get("chat_template") or facts.adapter.get("template")
     limit = facts.adapter.get("max_tokens") or facts.config.get("max_tokens")
+    is_pair = facts.metrics.get("task") == "preference"
     told = [
         ("Format of the data", facts.dataset.get("format")),
-        ("Loss on", facts.config.get("train_on")),
+        ("Loss on", None if is_pair else facts.config.get("train_on")),
+        ("Preferences", f"DPO, beta {facts.config.get('beta')}" if is_pair else None),
         ("Most tokens a row", limit),
         ("Rows cut there", None if cut is None else percent(cut)),
         ("General rows mixed in", facts.config.get("replay")),
@@ -256,4 +260,5 @@ TRAINING = (
 
 def training_view(facts: RunFacts) -> list[tuple[str, str]]:
     """The settings that a card names."""
-    return settings(facts.config, TRAINING)
+    own = ("task", "beta", *TRAINING) if facts.metrics.get("task") == "preference" else TRAINING
+    return settings(facts.config, own)

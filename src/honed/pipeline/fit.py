@@ -10,6 +10,7 @@ from pathlib import Path
 from honed.artifact import Artifact, ArtifactInfo, save_artifact, write_json
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config, make_config, read_config, write_config
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.errors import EvidenceError, RunFolderError, UsageError
@@ -81,7 +82,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
             prepared.facts["notes"].append(budget_note)
             emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
-        if config.task != "instruction":
+        if config.task not in CONVERSATION_TASKS:
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
         for text in config.require:
             Requirement.parse(text, prepared.dataset.label_names)
@@ -124,7 +125,7 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare_rows(config, base)
         plan = make_plan(config, prepared.dataset)
-        if config.task != "instruction":
+        if config.task not in CONVERSATION_TASKS:
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
     if run.folds.exists() and FoldPlan.read(run.folds).dataset_fingerprint != plan.dataset_fingerprint:
         raise RunFolderError(
@@ -145,7 +146,7 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
 def _train_and_judge(
     run: RunFolder, config: Config, base: ResolvedBase, prepared: Prepared, plan: FoldPlan, emitter: Emitter
 ) -> RunFolder:
-    if config.task == "instruction":
+    if config.task in CONVERSATION_TASKS:
         return language_fit.train_and_judge(run, config, base, prepared, plan, emitter)
     dataset = prepared.dataset
     with disk_faults(run.path):

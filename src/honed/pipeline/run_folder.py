@@ -42,6 +42,7 @@ class RunFolder:
         self.safety = path / "safety.parquet"
         self.forgetting = path / "forgetting.parquet"
         self.generations = path / "generations.parquet"
+        self.preferences = path / "preferences.parquet"
 
     @property
     def beside(self) -> Path:
