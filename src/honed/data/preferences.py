@@ -161,6 +161,8 @@ def _whole(
         raise BrokenRow("empty_reply", f"its {name} reply is empty")
     is_whole = reply[0][0] != "assistant"
     before = [] if is_whole else list(prompt)
+    if not is_whole and not before:
+        raise BrokenRow("empty_prompt", "its prompt is empty")
     opening = [*before, *reply]
     if opening[0][0] != "system":
         opening = [*system, *opening]
