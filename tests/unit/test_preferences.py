@@ -7,7 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+import tiny_language as l
+from honed.bases import load_tokenizer
+from honed.data.chat_template import ConversationReader, template_of
 from honed.data.conversations import ConversationRoles
+from honed.data.preference_checks import preference_checks
 from honed.data.preferences import Preference, load_preferences, looks_like_preferences
 from honed.errors import DataError, HonedError, UsageError
 
@@ -137,3 +141,16 @@ def test_a_table_without_pairs_is_refused(rows: list[dict[str, Any]], words: str
         load(rows * 6)
     with pytest.raises(HonedError, match="nothing"):
         load(TEXTS, chosen="nothing")
+
+
+def test_contradictions_and_cut_rejected_replies_are_told(tmp_path) -> None:
+    turned = {"prompt": "What is 1?", "chosen": "No.", "rejected": "It is 1."}
+    endless = {"prompt": "What is 9?", "chosen": "Nine.", "rejected": "word " * 60}
+    found = load([*TEXTS, turned, endless])
+    tokenizer = load_tokenizer(l.save_causal_base(tmp_path))
+    issues = preference_checks(found.dataset, ConversationReader(tokenizer, template_of(tokenizer), 96))
+    told = {(issue.check, issue.row): issue.evidence for issue in issues.issues()}
+    assert told.keys() == {("contradiction", 1), ("contradiction", 6), ("truncation", 7), ("truncated_reply", 7)}
+    assert told["contradiction", 1].startswith("Row 7 prefers")
+    assert told["truncated_reply", 7].startswith("With the rejected reply: ")
+    assert len(preference_checks(found.dataset, None)) == 2

@@ -16,6 +16,7 @@ from honed.evidence.language_views import (
     language_scores_view,
     language_verdict,
     length_view,
+    pairs_view,
     replies_view,
     safety_view,
 )
@@ -59,6 +60,7 @@ def render_language_report(run: Path) -> str:
             length=length_view(facts),
             safety=[safety_view(facts, probes, kind) for kind in ("harm", "benign")],
             forgetting=forgetting_view(facts),
+            pairs=pairs_view(facts),
             replies=replies_view(Generations.read(run)),
             curves=curves_view(facts),
             issues=issues_view(facts),

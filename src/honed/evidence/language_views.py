@@ -10,6 +10,7 @@ from honed.evidence.forgetting import KINDS
 from honed.evidence.language_metrics import NO_BASE, NO_FORGETTING, NO_SAFETY
 from honed.evidence.language_plots import PairRow, margin_cloud, pair_forest
 from honed.evidence.language_scores import LOSS_SCORES, PREFERENCE_SCORES, REPLY_SCORES, LanguageScore, language_score
+from honed.evidence.preferences import worst_pairs
 from honed.evidence.reply_scores import Generations
 from honed.evidence.report_data import FULL_CHARACTERS, about_view, settings
 from honed.evidence.report_format import NOT_RUN, Figure, bare_reason, count, decimal, excerpt, figure, finite, percent
@@ -223,6 +224,22 @@ def replies_view(table: Generations | None) -> Json:
             {"example_id": mask(table.example_id[i])}
             | {name: excerpt(mask(getattr(table, name)[i]), FULL_CHARACTERS) for name in names}
             for i in chosen
+        ],
+    }
+
+
+def pairs_view(facts: RunFacts) -> Json:
+    """The cross-validated pairs that tuning moved furthest to the wrong side; empty where the rows are no pairs."""
+    if facts.metrics.get("task") != "preference":
+        return {}
+    found = worst_pairs(facts.run)
+    names = ("prompt", "chosen", "rejected")
+    return {
+        "not_run": NOT_RUN + "the run kept no texts (--no-keep-texts)" if found is None else "",
+        "rows": [
+            {"example_id": mask(pair.example_id), "gain": f"{pair.gain:+.2f}"}
+            | {name: excerpt(mask(getattr(pair, name)), FULL_CHARACTERS) for name in names}
+            for pair in found or []
         ],
     }
 

@@ -24,8 +24,40 @@ from honed.evidence.run_facts import read_rows
 PAIR = ("chosen", "rejected")
 """The two classes of a pair, in the order of the logits."""
 _NUMBERS = tuple(f"{who}_{reply}" for who in ("base", "specialist", "n") for reply in PAIR)
+_TEXTS = ("prompt", "chosen", "rejected")
 OF_LIKELIHOODS = ("reward_accuracy", "preference_accuracy", "chosen_loss")
 PAIRED = ("preference_accuracy", "chosen_loss")
+
+
+@dataclass(frozen=True)
+class WrongPair:
+    """An out-of-fold pair whose rejected reply gained more over the base than the chosen one: by `gain` nats less."""
+
+    example_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    gain: float
+
+
+def worst_pairs(run: Path, most: int = 10) -> list[WrongPair] | None:
+    """The pairs that tuning moved furthest to the wrong side; None where the run kept no texts.
+
+    Raises RunFolderError if the table is damaged.
+    """
+    if not (run / "preferences.parquet").exists():
+        return None
+    rows = [row for row in read_rows(run, "preferences.parquet", ("example_id", "part", *_NUMBERS, *_TEXTS))
+            if row["part"] == "out_of_fold"]  # fmt: skip
+    if any(row["prompt"] is None for row in rows):
+        return None
+    found = []
+    for row in rows:
+        chosen, rejected = (float(row[f"specialist_{reply}"]) - float(row[f"base_{reply}"]) for reply in PAIR)
+        if chosen < rejected:
+            example_id, prompt, better, worse = (str(row[name]) for name in ("example_id", *_TEXTS))
+            found.append(WrongPair(example_id, prompt, better, worse, chosen - rejected))
+    return sorted(found, key=lambda pair: pair.gain)[:most]
 
 
 @dataclass(frozen=True)

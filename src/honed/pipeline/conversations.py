@@ -18,6 +18,7 @@ from honed.data.loading import LoadedData
 from honed.data.personal.find import find_personal_batch
 from honed.data.personal.hit import Finder
 from honed.data.personal_columns import PersonalColumns
+from honed.data.preference_checks import preference_checks
 from honed.data.preferences import load_preferences, looks_like_preferences
 from honed.data.readers import read_table
 from honed.errors import UsageError
@@ -112,9 +113,11 @@ def prepare_conversations(
     dataset = checked.dataset
     personal = PersonalColumns(finder)
     personal.add({name: cells.tolist() for name, cells in dataset.traits.items()}, {})
-    in_columns = IssueTable.from_issues(personal.issues())
+    further = IssueTable.from_issues(personal.issues())
+    if form.name == "preference":
+        further = IssueTable.concat(further, preference_checks(dataset, reader))
     checks = {**checked.summary, "personal_columns": personal.summary()}
-    checks["counts"] = dict(sorted({**checks["counts"], **in_columns.counts()}.items()))
+    checks["counts"] = dict(sorted({**checks["counts"], **further.counts()}.items()))
     named = {name: getattr(form.columns, name) for name in PARTS}
     facts = {
         "source": config.data,
@@ -135,7 +138,7 @@ def prepare_conversations(
         "checks": checks,
         "notes": [*loaded.notices, *_notes(checked.issues)],
     }
-    return Prepared(dataset, IssueTable.concat(loaded.issues, in_columns, checked.issues), facts)
+    return Prepared(dataset, IssueTable.concat(loaded.issues, further, checked.issues), facts)
 
 
 def _notes(issues: IssueTable) -> list[str]:

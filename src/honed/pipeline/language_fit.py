@@ -91,7 +91,9 @@ def _train(
     run.baselines.mkdir(exist_ok=True)
     base_table.write(run.baselines / "base.parquet")
     if config.task == "preference":
-        write_likelihoods(run.preferences, out_of_fold_likelihoods(bench, part_plan, oof.predictions))
+        likelihoods = out_of_fold_likelihoods(bench, part_plan, oof.predictions)
+        pairs = [part.inputs[row] for row in part_plan.scored] if config.keep_texts else None
+        write_likelihoods(run.preferences, likelihoods, pairs)
     if tuned.report is None:  # else each fold's model was of another setting, and most of them are gone
         with emitter.stage("replies", "Replies to unseen rows, base beside specialist"):
             writers = out_of_fold_writers(config, part_plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,22 @@ import numpy.typing as npt
 
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
+from honed.data.preferences import Preference
 from honed.data.tables import write_parquet
 from honed.events import Emitter
 from honed.evidence.preferences import PAIR
 from honed.oof import Predictions
 from honed.pipeline.bench import Bench
+from honed.pipeline.written import as_text
 from honed.serving.replies import losses
 from honed.tasks.preference import encode_pairs
 from honed.training.stack import Stack
+
+TEXTS: Mapping[str, Callable[[Preference], str]] = {
+    "prompt": lambda pair: as_text(pair.prompt()),
+    "chosen": lambda pair: pair.reply(),
+    "rejected": lambda pair: pair.rejected,
+}
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,12 @@ def holdout_likelihoods(stack: Stack, held: Dataset, emitter: Emitter) -> Likeli
     return Likelihoods("holdout", held.example_id, base, own, found.n_tokens.reshape(-1, 2))
 
 
-def write_likelihoods(path: Path, found: Likelihoods) -> None:
-    """preferences.parquet; what stands in it for another part stays."""
+def write_likelihoods(path: Path, found: Likelihoods, pairs: Sequence[Preference] | None = None) -> None:
+    """preferences.parquet; what stands in it for another part stays. pairs : whose texts are kept, too."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    kept: Sequence[Preference | None] = [None] * len(found.example_id) if pairs is None else pairs
     table = pa.table(
         {
             "example_id": pa.array(found.example_id.tolist(), pa.string()),
@@ -77,6 +87,10 @@ def write_likelihoods(path: Path, found: Likelihoods) -> None:
                 f"{who}_{reply}": values[:, j]
                 for who, values in (("base", found.base), ("specialist", found.specialist), ("n", found.n_tokens))
                 for j, reply in enumerate(PAIR)
+            },
+            **{
+                name: pa.array([None if pair is None else text(pair) for pair in kept], pa.string())
+                for name, text in TEXTS.items()
             },
         }
     )
