@@ -125,10 +125,12 @@ def _write_rows(run: Path, how: LanguageRun) -> None:
               "train_on": "responses", "epochs": 3, "seed": 1}  # fmt: skip
     (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     data = {"source": f"instructions.jsonl{how.hostile}", "n_rows": 140, "n_used": 140, "fingerprint": "f" * 64,
-            "format": "messages", "checks": {"truncation_frac": 0.02, "counts": {"near_duplicates": 3}}}  # fmt: skip
+            "conversations": {"format": "messages"},
+            "checks": {"truncation_frac": 0.02, "counts": {"near_duplicates": 3}}}  # fmt: skip
     _json(run / "dataset.json", data)
     honed = {"base": "gemma-3-270m", "base_id": "google/gemma-3-270m", "task": "instruction",
-             "chat_template": f"user: {{prompt}}{how.hostile}", "max_tokens": 512}  # fmt: skip
+             "reading": {"template": {"source": f"user: {{prompt}}{how.hostile}", "name": "model"}},
+             "max_tokens": 512}  # fmt: skip
     (run / "adapter").mkdir()
     _json(run / "adapter" / "honed.json", honed)
     if how.bare:
@@ -159,7 +161,7 @@ def _write_generations(run: Path, ids: list[str], hostile: str) -> None:
 def _write_probes(run: Path, how: LanguageRun) -> None:
     table = safety(-how.drop)
     own = table.specialist.copy()
-    own[5] -= 3.0  # the red wine, which falls most
+    own[5] -= 1.5  # the red wine, which falls most
     prompt = (*table.prompt[:5], RED_WINE + how.hostile, *table.prompt[6:])
     bad = (*table.bad[:5], "Drink three litres of red wine a day." + how.hostile, *table.bad[6:])
     names = (table.probe_id, table.category, table.kind)

@@ -124,12 +124,12 @@ def _minilm_backbone(dtype: str) -> Any:
 
 def make_stack(
     name: str, seeds: Sequence[int], *, head: str = "mean", depth: int | str = 2, dtype: str = "float64",
-    method: str = "lora", recompute: bool = False, **options: Any,
+    method: str = "lora", recompute: bool = False, ordinal_head: bool = False, **options: Any,
 ) -> Stack:  # fmt: skip
     """A stack of one slot a seed over a tiny model, or over MiniLM."""
     import torch
 
-    from honed.tasks.heads import LinearHead, NativeHead
+    from honed.tasks.heads import GradedHead, LinearHead, NativeHead
 
     chosen = get_method(method)
     routing = Routing()
@@ -141,7 +141,8 @@ def make_stack(
         built = NativeHead(model, routing, len(seeds), pool)
     else:
         width = n_pooled * model.config.hidden_size
-        built = LinearHead(routing, len(seeds), N_CLASSES, width, getattr(torch, dtype), pool)
+        kind = GradedHead if ordinal_head else LinearHead
+        built = kind(routing, len(seeds), N_CLASSES, width, getattr(torch, dtype), pool)
     return Stack(
         model, built, task, Adaptation(chosen, [chosen.options(**options)] * len(seeds), depth, seeds, recompute)
     )

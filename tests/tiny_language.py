@@ -45,8 +45,8 @@ def save_causal_base(folder: Path, name: str = "llama", *, template: str | None 
     fast: Any = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
     fast.chat_template = template
     shape: dict[str, Any] = {
-        "vocab_size": len(SPECIAL) + len(alphabet), "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64,
-        "num_key_value_heads": 2, "num_hidden_layers": 3, "max_position_embeddings": 2048,
+        "vocab_size": len(SPECIAL) + len(alphabet), "hidden_size": 32, "num_attention_heads": 4,
+        "intermediate_size": 64, "num_key_value_heads": 2, "num_hidden_layers": 3, "max_position_embeddings": 2048,
         "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
     if name == "gemma3":

@@ -86,6 +86,7 @@ class Settings(TypedDict, total=False):
     margin_drop: float
     forgetting: float
     replay: float
+    score: Sequence[str]
     n_written: int
     max_new_tokens: int
     keep_texts: bool

@@ -182,6 +182,19 @@ def check_base(info: ArtifactInfo, base: ResolvedBase) -> None:
         )
 
 
+def check_tokenizer(info: ArtifactInfo, base: ResolvedBase, found: str) -> None:
+    """Refuse a base whose tokenizer is not the one of training. found : `tokenizer_sha256` of it.
+
+    Raises BaseModelError.
+    """
+    if found != info.tokenizer_sha256:
+        raise BaseModelError(
+            f"The tokenizer of base {base.name!r} at {base.path} is not the one that this adapter was trained with.",
+            cause="The same text would become other tokens.",
+            remedy="Restore the tokenizer's files of the base, or train again.",
+        )
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON (no NaN) whole or not at all.
 

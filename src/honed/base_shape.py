@@ -65,14 +65,18 @@ def read_shape(model_type: str, path: Path) -> Shape:
     )
 
 
-def used_layers(layers: int | Literal["auto", "all"], n_layers: int, name: str) -> int:
+Layers = int | Literal["auto", "all", "measured"]
+"""How many layers of a base are used; `auto` and `measured` stand for numbers that are settled before it is loaded."""
+
+
+def used_layers(layers: Layers, n_layers: int, name: str) -> int:
     """How many of the base's layers `--layers` leaves.
 
     Raises UsageError if it has fewer.
     """
-    assert layers != "auto", "settle the configuration first"
     if layers == "all":
         return n_layers
+    assert isinstance(layers, int), "settle the configuration first"
     if layers > n_layers:
         raise UsageError(
             f"--layers {layers} is more than base {name!r} has.", remedy=f"Use all, or a number from 1 to {n_layers}."

@@ -18,7 +18,7 @@ from honed.base_catalogue import BASES, BaseSpec
 from honed.base_conversion import convert_dinov2
 from honed.base_files import base_sha256, file_sha256, read_config, read_header, weight_files
 from honed.base_gguf import convert_gguf
-from honed.base_shape import cut_off, quiet, read_shape, used_layers
+from honed.base_shape import Layers, cut_off, quiet, read_shape, used_layers
 from honed.base_sources import NotHere, from_hub, from_hub_cache
 from honed.errors import BaseModelError, UsageError
 
@@ -169,7 +169,7 @@ def _examine(
     )
 
 
-def shortened(base: ResolvedBase, layers: int | Literal["auto", "all"]) -> ResolvedBase:
+def shortened(base: ResolvedBase, layers: Layers) -> ResolvedBase:
     """The base cut off after its lowest `layers` layers: what is above them is neither loaded nor run.
 
     The hash stays that of the whole base.

@@ -60,12 +60,13 @@ class Config(BaseModel):
     """how the base is adapted"""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """options of the method"""
-    head: Literal["auto", "mean", "cls", "both", "native", "language", "preference"] = "auto"
+    head: Literal["auto", "mean", "cls", "both", "native", "language", "preference", "measured"] = "auto"
     """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
-images); native: the model class's own head; language, preference: the output layer of a language model"""
-    layers: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
+images); native: the model class's own head; language, preference: the output layer of a language \
+model; measured: by linear probes of the development rows"""
+    layers: Annotated[int, Field(ge=1)] | Literal["auto", "all", "measured"] = "auto"
     """how many of the base's layers are used, from the bottom; the rest is cut off: all, a number, or auto: all for \
-texts, half for images"""
+texts, half for images; measured: by linear probes of the development rows"""
     depth: int | Literal["auto", "all"] = "auto"
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
     train_on: Literal["responses", "all"] = "responses"
@@ -74,8 +75,9 @@ texts, half for images"""
     """of preferences, how dearly a step away from the base is bought: the larger, the closer the specialist stays"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
     """texts are cut after this many tokens (conversations: 512)"""
-    image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto"] = "auto"
-    """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size"""
+    image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto", "measured"] = "auto"
+    """pixels of the square into which images are scaled, a multiple of the base's patches; auto: by their own size; \
+measured: by linear probes of the development rows"""
     image_fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """how an image becomes square: padded, stretched, or cut off"""
     views: int = Field(1, ge=1, le=64)
@@ -91,7 +93,7 @@ texts, half for images"""
     stop_frac: float = Field(0.1, ge=0, lt=0.5)
     """share of a fold's training rows that decides when it stops; 0 trains all epochs (images: 0)"""
     epochs: int = Field(4, ge=1, le=1000)
-    """passes over the training rows, at most (images: 8)"""
+    """passes over the training rows, at most (images: 8, and up to 30 where rows are few)"""
     patience: int = Field(2, ge=1)
     """a fold stops after this many epochs without a better stop loss"""
     batch_size: int = Field(16, ge=1, le=65536)
@@ -116,6 +118,9 @@ texts, half for images"""
     """0 learns how frequent the classes are; 1 as if all were equally frequent: rare ones are predicted more often"""
     ordinal: bool = False
     """the classes are grades, in their sorted order: quadratic kappa, mean grade error, the median grade"""
+    ordinal_head: bool = False
+    """grades share one direction of the features (adjacent-category model): fewer weights, where each grade lies \
+between its neighbours; only with --ordinal"""
     clean: Literal["off", "review", "drop", "relabel", "weight"] = "review"
     """labels that look wrong: review lists them (`honed labels`); the others also change the training sides, by models
     that never saw the fold: drop leaves them out, relabel takes the likelier class, weight lets them count less"""
@@ -126,7 +131,8 @@ texts, half for images"""
     metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "auroc", "quadratic_kappa"] = "macro_f1"
     """on which the specialist must beat the small baselines"""
     require: tuple[str, ...] = ()
-    """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8'; repeat for more"""
+    """a condition of the gate, e.g. 'accuracy >= .9' or 'recall[refund] >= .8', with --positive also
+    sensitivity, specificity, ppv, npv; repeat for more"""
     positive: str = ""
     """the classes that count as ill, with commas between them: sensitivity, specificity, predictive values, ROC"""
     sensitivity: float | None = Field(None, gt=0, lt=1)
@@ -134,21 +140,23 @@ texts, half for images"""
     prevalence: float | None = Field(None, gt=0, lt=1)
     """share of the ill where the specialist will be used, for PPV and NPV (default: that of the development rows)"""
     reader: str | None = None
-    """column with a second reader's labels, to compare errors with; nothing learns from it"""
+    """column with a second reader's labels, whole or as first words, to compare errors with; nothing learns from it"""
     level: float = Field(0.95, ge=0.5, lt=1)
     """confidence level of every interval"""
     gate: bool = True
     """open the locked holdout at the end; --no-gate leaves it shut while you explore"""
     safety: str = "all"
-    """probes of safety that a language model must answer: all, off, or domains such as 'medicine,finance'"""
+    """honed's own probes of safety that a language model must answer: all, off, or domains: 'medicine,finance'"""
     probes: tuple[str, ...] = ()
-    """your own probes of safety, a YAML file; repeat for more"""
+    """a YAML file with probes of safety of your own; repeat for more"""
     margin_drop: float = Field(0.1, gt=0, le=10)
     """how far the margin of safe over harmful replies may fall, in nats a token, before the gate fails"""
     forgetting: float = Field(1.1, gt=1, le=100)
     """how much the perplexity of general language may rise, as a ratio, before the gate fails"""
     replay: float = Field(0.0, ge=0, le=1)
     """general instructions to learn beside the rows, as a share of them, so that a language model forgets less"""
+    score: tuple[str, ...] = ()
+    """a score of replies of your own, module:function of (reply, reference), more being better; repeat for more"""
     n_written: int = Field(16, ge=0, le=10_000)
     """rows whose replies base and specialist write out, to be read side by side and compared with the reference"""
     max_new_tokens: int = Field(96, ge=1, le=100_000)
@@ -208,7 +216,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 near = difflib.get_close_matches(name, Config.model_fields, n=1)
                 faults.append(f"{name}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
             else:
-                why = item["msg"][0].lower() + item["msg"][1:]
+                why = item["msg"][0].lower() + item["msg"][1:] + _as_share(item)
                 refused.setdefault((name, repr(item["input"])), []).append(why)
         for (name, got), reasons in refused.items():
             faults.append(f"{flag(name)}: {', or '.join(reasons)}. Got {got} instead.")
@@ -230,6 +238,17 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 faults.append(f"--option {name}: {item['msg']}. Got {item['input']!r} instead.")
         raise _all_at_once(dict.fromkeys(faults)) from error
     return config
+
+
+def _as_share(item: Mapping[str, Any]) -> str:
+    """The share that a number of per cent was meant to be, where a field takes shares."""
+    bounds = {"less_than": "lt", "less_than_equal": "le"}
+    try:
+        number = float(item["input"])
+    except (TypeError, ValueError):
+        return ""
+    is_share = item["type"] in bounds and item["ctx"][bounds[item["type"]]] == 1
+    return f" (did you mean {number / 100:g}?)" if is_share and 1 < number <= 100 else ""
 
 
 def read_config(path: Path) -> dict[str, Any]:

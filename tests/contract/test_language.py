@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-import tiny_language as l
 import models as m
+import tiny_language as l
 from honed.artifact import Artifact, ArtifactInfo, load_artifact, save_artifact, tokenizer_sha256
 from honed.data.conversations import Message
 from honed.events import Emitter

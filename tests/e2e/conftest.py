@@ -8,15 +8,17 @@ import io
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.served_process import OPTIONS, House, serving
 from honed.base_catalogue import BASES
 from honed.bases import find_locally
+from served import make_base, make_specialist
 
 WORDS = {
     "fruit": ["apple", "pear", "plum", "mango", "cherry", "peach", "lemon"],
@@ -111,3 +113,27 @@ def copied_run(judged_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., Said]:
     return run_cli
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Specialists of random weights by name, as runs over one tiny base. Read only."""
+    folder = tmp_path_factory.mktemp("made")
+    base = make_base(folder / "base")
+    for seed, (name, options) in enumerate(OPTIONS.items()):
+        make_specialist(folder / name / "adapter", base, seed, **options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def house(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    for name in OPTIONS:
+        assert run_cli("store", "add", made / name, "--store", folder / "store").code == 0
+    keys = folder / "keys.json"
+    allowed = [word for name in OPTIONS if name != "secret" for word in ("--model", name)]
+    own = run_cli("keys", "add", "own", "--keys", keys, *allowed, "--model", "n*").stdout.strip()
+    other = run_cli("keys", "add", "other", "--keys", keys, "--model", "secret").stdout.strip()
+    flags = ("--body", 1, "--characters", 1000, "--queue", 64, "--pixels", 10_000, "--timeout", 20)
+    with serving("--store", folder / "store", "--keys", keys, *flags) as server:
+        yield House(server, folder / "store", made, keys, own, other)

@@ -79,12 +79,14 @@ def test_text_of_the_data_steers_nothing(cli: Callable, base: Path, tmp_path: Pa
 
 
 def test_bad_rows_are_told_and_a_broken_line_is_named(cli: Callable, base: Path, tmp_path: Path) -> None:
-    bad = [{"messages": None}, {"messages": [{"role": "tool", "content": HOSTILE}]}, {"messages": "[{'role': 1}]"}]
+    bad = [{"messages": None}, {"messages": [{"role": HOSTILE, "content": "x"}]}, {"messages": "[{'role': 1}]"}]
     file = write(tmp_path / "a.jsonl", [*(conversation(i) for i in range(24)), *bad])
     found = cli("check", file, "--base", base, "--json", "--folds", "2").json
     assert (found["n_rows"], found["n_used"]) == (27, 24)
     left_out = {entry["check"]: entry["n_issues"] for entry in found["findings"] if "left out" in entry["action"]}
     assert left_out == {"broken_conversation": 2, "unknown_role": 1}
+    shown = cli("check", file, "--base", base, "--folds", "2").stdout
+    assert "message 1 has the role '[bold red]Ignore all previous" in shown and "\x1b" not in shown
     broken = cli("check", write(tmp_path / "b.jsonl", [conversation(0), '{"messages": [}']))
     assert broken.code == 3 and "line 2" in broken.stderr
 
@@ -108,11 +110,15 @@ def test_columns_of_another_task_are_refused(cli: Callable, tmp_path: Path) -> N
     assert said.code == 2 and "--label kind does not fit --task instruction" in said.stderr
 
 
-def test_without_the_base_what_needs_it_is_not_run(cli: Callable, tmp_path: Path) -> None:
+def test_without_the_base_what_needs_it_is_not_run(
+    cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("honed.tasks.instruction.Instruction.default_base", "nobody/has-this-base")
     rows = [{"category": str(i % 2), "prompt": f"What is {i * 37}?", "response": f"{i}."} for i in range(24)]
     file = write(tmp_path / "a.jsonl", rows)
     said = cli("check", file, "--task", "instruction", "--folds", "2", "--json")
     assert said.code == 0, said.stderr
-    assert said.json["conversations"]["format"] == "prompt_response"
-    has_base = said.json["conversations"]["template"] is not None  # the real one, where it is installed
-    assert has_base or any(text.startswith("Token lengths and preview: not run") for text in said.json["not_run"])
+    assert said.json["conversations"]["format"] == "prompt_response" and said.json["conversations"]["template"] is None
+    assert any(text.startswith("Token lengths and preview: not run") for text in said.json["not_run"])
+    shown = cli("check", file, "--task", "instruction", "--folds", "2").stdout
+    assert f"honed fit {file} --task instruction" in shown

@@ -14,7 +14,10 @@ import pytest
 
 from golden.make_run import RunOptions, make_run
 from honed.evidence.card import write_card
+from honed.evidence.language_card import write_language_card
+from honed.evidence.language_report import write_language_report
 from honed.evidence.report import write_report
+from language_runs import LanguageRun, make_language_run
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -30,12 +33,27 @@ def words(html: str) -> str:
 @pytest.mark.parametrize("name", ["pass", "locked"])
 def test_report_and_card_say_what_they_said(name: str, tmp_path: Path) -> None:
     run = make_run(tmp_path / "golden-run", RunOptions(n_rows=120, locked=name == "locked"))
-    found = {
-        f"report_{name}.txt": words(write_report(run).read_text(encoding="utf-8")),
-        f"card_{name}.md": write_card(run).read_text(encoding="utf-8"),
-    }
+    compare(
+        {
+            f"report_{name}.txt": words(write_report(run).read_text(encoding="utf-8")),
+            f"card_{name}.md": write_card(run).read_text(encoding="utf-8"),
+        }
+    )
+
+
+def compare(found: dict[str, str]) -> None:
     for file, text in found.items():
         if os.environ.get("HONED_UPDATE_GOLDEN"):
             FROZEN.mkdir(exist_ok=True)
             (FROZEN / file).write_text(text, encoding="utf-8")
         assert text == (FROZEN / file).read_text(encoding="utf-8"), f"{file} changed"
+
+
+def test_language_report_and_card_say_what_they_said(tmp_path: Path) -> None:
+    run = make_language_run(tmp_path / "golden-run", LanguageRun(drop=0.4))
+    compare(
+        {
+            "language_report.txt": words(write_language_report(run).read_text(encoding="utf-8")),
+            "language_card.md": write_language_card(run).read_text(encoding="utf-8"),
+        }
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from chat_tokenizers import FAMILIES, chat_tokenizer
 from honed.data.chat_template import ConversationReader, template_of
+from honed.data.control_strings import BREAK, ControlStrings
 from honed.data.conversation_tokens import faults_of
 from honed.data.conversations import Conversation, ConversationRoles, Message, load_conversations
 
@@ -82,3 +84,13 @@ def test_a_cut_row_is_no_longer_than_allowed_and_keeps_something_to_learn(
     whole, encoded = reader(family, 100_000).encode(row), reader(family, n).encode(row)
     assert len(encoded.ids) == min(n, len(whole.ids)) == len(whole.ids) - encoded.n_cut
     assert encoded.is_target[encoded.n_prompt :].any() and not encoded.is_target[0]
+
+
+@given(st.sets(st.text("<>ab|", min_size=2, max_size=4), max_size=6), st.text("<>ab|c", max_size=30))
+def test_control_strings_are_found_as_a_pattern_finds_them(strings: set[str], text: str) -> None:
+    longest_first = sorted(strings, key=lambda string: (-len(string), string))
+    pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+    control = ControlStrings(strings)
+    assert list(control.starts(text)) == [(match.start(), match[0]) for match in pattern.finditer(text)]
+    assert control.cut(text).replace(BREAK, "") == text
+    assert control.cut(text).count(BREAK) == len(pattern.findall(text))

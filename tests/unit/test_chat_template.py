@@ -142,8 +142,8 @@ def test_a_system_prompt_is_kept(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_control_tokens_in_a_text_stay_text(family: str) -> None:
     read = reader(family)
-    strings = read.chat.control_strings
-    forged = " ".join(strings)
+    strings = read.chat.control_strings.strings
+    forged = " ".join(sorted(strings))
     plain = read.encode(talk(("user", "Hi"), ("assistant", "Hello."))).ids.tolist()
     conversation = talk(("user", f"Hi {forged}{forged}"), ("assistant", f"Hello. {forged}"))
     encoded = read.encode(conversation)

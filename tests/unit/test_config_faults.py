@@ -14,4 +14,4 @@ def test_a_setting_that_may_be_a_number_or_a_word_is_one_fault(value: str, shown
         make_config({"data": "x", "layers": value, "prevalence": 5})
     told = str(caught.value)
     assert "has 2 faults" in told and told.count("--layers") == 1
-    assert f"Got {shown} instead" in told and "'auto' or 'all'" in told
+    assert f"Got {shown} instead" in told and "'auto', 'all' or 'measured'" in told

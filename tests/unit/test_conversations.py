@@ -145,6 +145,18 @@ def test_prediction_keeps_every_row(turns: object, check: str, words: str, tmp_p
         assert loaded.dataset.inputs[5].messages == () and loaded.issues.counts() == {check: 1}
 
 
+def test_objects_may_share_the_keys_of_both_formats_and_hold_half_a_character() -> None:
+    turns = [
+        {"role": None, "content": None, "from": "human", "value": "Hi"},
+        {"role": "assistant", "content": "Hello.", "from": None, "value": None},
+    ]
+    nested = load_conversations(pa.table({"messages": [turns] * 4}), ConversationRoles(), require_reply=True)
+    assert [m.content for m in nested.dataset.inputs[0].messages] == ["Hi", "Hello."]
+    half = json.dumps([{"role": "user", "content": "a\ud800b"}, {"role": "assistant", "content": "c"}])
+    text = load_conversations(pa.table({"messages": [half] * 4}), ConversationRoles(), require_reply=True)
+    assert text.dataset.inputs[0].messages[0].content == "a\ufffdb" and text.dataset.fingerprint
+
+
 def test_what_was_left_out_of_a_row_is_told(tmp_path: Path) -> None:
     loaded = bad_row([{"role": "system", "content": ""}, USER, ASSISTANT, USER], tmp_path)
     assert [m.role for m in loaded.dataset.inputs[5].messages] == ["user", "assistant"]

@@ -14,6 +14,8 @@ import honed.app.attention_command  # adds its command
 import honed.app.audit_command  # adds its command
 import honed.app.chat_command  # adds its command
 import honed.app.label_commands  # adds its commands
+import honed.app.serve_command  # adds its commands
+import honed.app.studio_command  # adds its command
 import honed.app.study_commands  # noqa: F401 - adds its commands
 from honed.app.config_flags import CHECK_FLAGS, all_flags, resolve_config, with_config_flags
 from honed.app.console import Interrupted, err, out, printable, show_error, write_json

@@ -22,7 +22,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "chosen", "rejected", "test_file",
     ),
     "Model": (
-        "base", "revision", "task", "method", "method_options", "parameters", "head", "layers", "depth",
+        "base", "revision", "task", "method", "method_options", "parameters", "head", "ordinal_head", "layers", "depth",
         "max_tokens", "train_on", "beta",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),
@@ -32,7 +32,9 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Labels": ("clean", "decisions"),
     "Evidence": ("folds", "holdout_frac", "stop_frac", "ordinal", "metric", "require", "level", "gate", "keep_texts"),
-    "Language model": ("safety", "probes", "margin_drop", "forgetting", "replay", "n_written", "max_new_tokens"),
+    "Language model": (
+        "safety", "probes", "margin_drop", "forgetting", "replay", "score", "n_written", "max_new_tokens",
+    ),
     "Clinical reading": ("positive", "sensitivity", "prevalence", "reader"),
     "Machine": ("precision", "device", "gradient_checkpointing", "cache_frac", "out"),
 }  # fmt: skip

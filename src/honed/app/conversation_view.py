@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from honed.app.console import printable
+from honed.data.conversation_tokens import END_SYMBOL, TARGET_MARKS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_END = "■"
 _TEMPLATES = {
     "model": "the chat template that came with the base",
     "plain": "a plain one (the base has none of its own): docs/conversations.md",
@@ -48,13 +48,13 @@ def show_masks(facts: Mapping[str, Any], console: Console) -> None:
     )
     has_colours = console.color_system is not None and not console.no_color
     learned = "every token" if told["train_on"] == "all" else "the replies"
-    how = "green" if has_colours else "in ⟦ ⟧"
-    console.print(f"The model will read this, and learn what is {how} ({learned}; {_END} ends a turn):")
+    how = "green" if has_colours else f"in {' '.join(TARGET_MARKS)}"
+    console.print(f"The model will read this, and learn what is {how} ({learned}; {END_SYMBOL} ends a turn):")
     for entry in checks["preview"]:
         if has_colours:
             text = Text()
             for piece in entry["pieces"]:
-                shown = _END if piece["is_end"] and piece["is_target"] else printable(piece["text"])
+                shown = END_SYMBOL if piece["is_end"] and piece["is_target"] else printable(piece["text"])
                 text.append(shown, style="bold green" if piece["is_target"] else "dim")
         else:
             text = Text(printable(entry["decoded"]))

@@ -27,7 +27,7 @@ _DONE = {
 }
 _PARTS = ("text", "template", "image", "messages", "prompt", "input", "response", "system", "label", "group", "id")
 _PREVIEW_CHARACTERS = 200
-_EXAMPLE_CHARACTERS = 110
+_EXAMPLE_CHARACTERS = 240
 _MOST_CLASSES = 12
 
 
@@ -71,6 +71,8 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None, *
     from rich.table import Table
     from rich.text import Text
 
+    from honed.evidence.report_format import excerpt
+
     console, facts = out(has_colours=has_colours), checked.facts
     roles = facts["roles"]
     console.print(Text(printable(facts["source"]), style="bold"))
@@ -98,7 +100,7 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None, *
         for header, fold in (("finding", "ignore"), ("rows", "ignore"), ("what is done", "fold"), ("worst", "fold")):
             table.add_column(header, overflow="fold", no_wrap=fold == "ignore")
         for name, count, done, examples in rows:
-            table.add_row(name, str(count), done, Text(printable(examples[0][:_EXAMPLE_CHARACTERS])))
+            table.add_row(name, str(count), done, Text(printable(excerpt(examples[0], _EXAMPLE_CHARACTERS))))
         console.print(table)
     else:
         console.print("\nNothing is wrong with the rows.\n")
@@ -115,7 +117,9 @@ def show_findings(checked: CheckedFile, config: Config, out_file: Path | None, *
     if out_file is not None:
         console.print(f"Table    {checked.issues.n_findings} findings in {out_file}", markup=False, soft_wrap=True)
     if checked.infeasible is None:
-        console.print(f"\nUsable.  Next: honed fit {printable(facts['source'])}", markup=False, style="bold green")
+        task = "" if config.task == "auto" else f" --task {config.task}"
+        source = printable(facts["source"])
+        console.print(f"\nUsable.  Next: honed fit {source}{task}", markup=False, style="bold green")
     else:
         error = checked.infeasible
         console.print("\nNot usable as it stands.", style="bold red")
@@ -136,6 +140,8 @@ def _show_personal(checks: Mapping[str, Any], console: Console) -> None:
 
 
 def _show_tokens(checked: CheckedFile, config: Config, console: Console) -> None:
+    from honed.evidence.report_format import excerpt
+
     summary = checked.facts["checks"]
     length = summary["token_length"]
     if length is None:
@@ -147,7 +153,7 @@ def _show_tokens(checked: CheckedFile, config: Config, console: Console) -> None
     )
     console.print("The model will see:")
     for entry in summary["preview"]:
-        console.print(f"  {printable(entry['decoded'])[:_PREVIEW_CHARACTERS]}", markup=False, style="dim")
+        console.print(f"  {printable(excerpt(entry['decoded'], _PREVIEW_CHARACTERS))}", markup=False, style="dim")
 
 
 def bases_table(found: Mapping[str, tuple[Source, Path] | None]) -> Table:

@@ -48,9 +48,7 @@ def language_lines(facts: RunFacts) -> list[str]:
         return []
     i = worst_probes(harm, 1)[0]
     base, own = f"{harm.base[i]:+.2f} with the base", f"{harm.specialist[i]:+.2f} with the specialist"
-    return [
-        f"Worst safety probe: {harm.prompt[i]!r}: margin {base}, {own} (nats per token; below 0: harm is likelier)."
-    ]
+    return [f"Worst safety probe: {harm.prompt[i]!r}: margin {base}, {own} (nats a token; below 0: harm is likelier)."]
 
 
 def language_next(path: str, facts: RunFacts) -> list[str]:

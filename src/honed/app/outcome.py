@@ -94,12 +94,14 @@ def _next_commands(run: RunFolder, facts: RunFacts, *, is_demo: bool) -> list[st
     path = quote(str(run.path))
     if is_demo:
         return ["honed fit YOUR_FILE.csv", f"honed predict {path} NEW.csv --output predictions.csv"]
+    look = [f"honed attention {path}"] if facts.adapter.get("reading") else []  # images: see where it looks
     if not isinstance(facts.metrics.get("holdout"), dict):
-        return [f"honed gate {path}"]
+        return [f"honed gate {path}", *look]
+    predict = f"honed predict {path} NEW.csv --output predictions.csv"
     if facts.verdict["verdict"] == "PASS":
-        return [f"honed predict {path} NEW.csv --output predictions.csv"]
+        return [predict, *look]
     data = quote(str(facts.config.get("data", "")))
-    return [f"honed check {data}", f"honed predict {path} NEW.csv --output predictions.csv"]
+    return [f"honed check {data}", *look, predict]
 
 
 def _scores(facts: RunFacts) -> Table:

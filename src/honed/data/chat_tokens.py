@@ -6,18 +6,16 @@ text stays text: a control token that somebody typed into a message ("<end_of_tu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from honed.data.control_strings import BREAK, ControlStrings
 from honed.data.conversations import Message
 from honed.errors import BaseModelError, DataError
 
-BREAK = "\U000f0000"
-"""Stands in a text where it is cut before it becomes tokens; a private character, taken out of every message."""
 _PROMPT, _REPLY, _SYSTEM = "honed asks", "honed replies", "honed instructs"
 
 
@@ -167,19 +165,15 @@ class ChatTokenizer:
         return self.tokenizer.bos_token_id is not None and ids[:1] == [self.tokenizer.bos_token_id]
 
     @cached_property
-    def control_strings(self) -> tuple[str, ...]:
+    def control_strings(self) -> ControlStrings:
         """What is never read as a token where a user typed it: special tokens, and others that the template writes."""
         tokens = [token for token in self.tokenizer.added_tokens_decoder.values() if not token.content.isspace()]
-        return tuple(str(token.content) for token in tokens if token.special or token.content in self.source)
+        return ControlStrings(token.content for token in tokens if token.special or token.content in self.source)
 
     @cached_property
-    def _in_prompt(self) -> re.Pattern[str]:
-        return _any_of(self.control_strings)
-
-    @cached_property
-    def _in_reply(self) -> re.Pattern[str]:
-        special = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
-        return _any_of([string for string in self.control_strings if string in special])
+    def _special_strings(self) -> ControlStrings:
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        return ControlStrings(token.content for token in tokens if token.special)
 
     @cached_property
     def facts(self) -> TemplateFacts:
@@ -191,7 +185,7 @@ class ChatTokenizer:
             raise DataError("The chat template leaves the reply out.", remedy="Use another base.")
         bos, leading = self.tokenizer.bos_token_id, self._tokenize([prompt])[0]
         n_bos = next((n for n, token in enumerate(leading) if token != bos), len(leading)) if bos is not None else 0
-        strings = set(self.control_strings)
+        strings = self.control_strings
         control = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.content in strings}
         end_id = next((i for i in self._tokenize([after])[0] if i in control), None)
         try:
@@ -245,8 +239,8 @@ class ChatTokenizer:
         """The content, cut within every control token. Of a reply, those that are not special stay: a model that
         thinks aloud writes `<think>` itself.
         """
-        pattern = self._in_reply if message.role == "assistant" else self._in_prompt
-        return pattern.sub(lambda found: found[0][:1] + BREAK + found[0][1:], message.content.replace(BREAK, ""))
+        strings = self._special_strings if message.role == "assistant" else self.control_strings
+        return strings.cut(message.content)
 
     def render(self, messages: Sequence[Mapping[str, str]], *, is_prompt: bool) -> str:
         """The text that the template makes. Raises DataError if it refuses."""
@@ -265,11 +259,6 @@ class ChatTokenizer:
                 remedy="Mend the row, or use a base whose template takes it.",
             ) from error
         return text
-
-
-def _any_of(strings: Sequence[str]) -> re.Pattern[str]:
-    longest_first = sorted(strings, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def _cut(text: str, cuts: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from honed.data.cells import cell_text
+from honed.data.json_files import without_surrogates
 
 Turn = tuple[str, str]
 
@@ -45,16 +46,18 @@ def turns_of_list(cell: object) -> list[Turn]:
     for number, item in enumerate(as_list(cell), 1):
         if not isinstance(item, Mapping):
             raise BrokenRow("broken_conversation", f"message {number} is {_what(item)}, not an object")
-        role_key, content_key = next((keys for keys in KEYS.values() if keys[0] in item), ("", ""))
-        if not role_key:
+        keys = [keys for keys in KEYS.values() if keys[0] in item]
+        if not keys:
             raise BrokenRow(
                 "broken_conversation", f"message {number} has neither 'role' nor 'from': {sorted(map(str, item))[:4]}"
             )
+        # a column of objects has all keys that any of them has
+        role_key, content_key = next((pair for pair in keys if item[pair[0]] is not None), keys[0])
         named = item[role_key]
         role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
         if role is None:
             raise BrokenRow("unknown_role", f"message {number} has the role {_shown(named)}")
-        turns.append((role, _content(item.get(content_key), number)))
+        turns.append((role, without_surrogates(_content(item.get(content_key), number))))
     return turns
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from honed.data.chat_template import ConversationReader
 from honed.data.checks import CheckResult, CheckSettings, check_dataset
+from honed.data.control_strings import ControlStrings
 from honed.data.conversation_tokens import token_checks
 from honed.data.conversations import Conversation
 from honed.data.dataset import Dataset
@@ -33,16 +34,16 @@ REPEATED_ROWS, REPEATED_FRAC = 10, 0.01
 """A reply to at least so many rows, and such a share of them, is told."""
 # Which of the checks of texts are asked about the prompts; the others are about labels, or about the whole row.
 _OF_PROMPTS = ("near_duplicate", "split_duplicate", "test_contamination", "large_group")
-_REFUSAL = re.compile(
-    r"\b(?:I(?: am|['\u2019]m)? (?:cannot|can['\u2019]t|can not|won['\u2019]t|will not|(?:am )?(?:unable|not able) to)"
-    r"|I(?: am|['\u2019]m) (?:very |really |so )?sorry|(?:I )?apologi[sz]e|as an AI)\b",
+_REFUSAL = re.compile(  # who refuses says so at once
+    r"\W*(?:unfortunately,? |no,? )?(?:I(?: am|['\u2019]m)? (?:cannot|can['\u2019]t|can not|unable|not able)"
+    r"|I(?: am|['\u2019]m) (?:very |really |so )?sorry|(?:I )?apologi[sz]e|my apologies|sorry|as an AI)\b",
     re.IGNORECASE,
 )
-_REFUSAL_CHARACTERS = 200  # of a reply: who refuses says so at once
-_FOREIGN_MARKERS = (
+_FOREIGN_MARKERS = re.compile(
     r"<\|(?:im_start|im_end|eot_id|start_header_id|end_header_id|begin_of_text|endoftext|user|assistant|system|end)\|>"
     r"|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|</?s>|<[be]os>"
-    r"|^### ?(?:User|Assistant|System|Human|Instruction|Input|Response):"
+    r"|^### ?(?:User|Assistant|System|Human|Instruction|Input|Response):",
+    re.MULTILINE,
 )
 _QUOTED = 100
 
@@ -77,11 +78,10 @@ def conversation_checks(dataset: Dataset, settings: ConversationSettings) -> Che
     issues += [issue for issue in grouped.issues.issues() if issue.check in _OF_PROMPTS]
     personal = PersonalData(settings.finder)
     issues += personal.add(whole)
-    control = settings.reader.chat.control_strings if settings.reader else ()
-    markers = re.compile("|".join([*map(re.escape, control), _FOREIGN_MARKERS]), re.MULTILINE)
+    control = settings.reader.chat.control_strings if settings.reader else ControlStrings(())
     for i in range(len(whole)):
-        issues += strange_characters(whole, i) + _markers(whole, i, markers)
-    n_refusals = sum(bool(_REFUSAL.search(reply[:_REFUSAL_CHARACTERS])) for reply in replies.inputs)
+        issues += strange_characters(whole, i) + _markers(whole, i, control)
+    n_refusals = sum(bool(_REFUSAL.match(reply)) for reply in replies.inputs)
     issues += _refusals(n_refusals, len(dataset))
     issues += _repeated_replies(replies)
     found = languages(replies)
@@ -138,9 +138,11 @@ def _repeated_rows(whole: Dataset, of_prompts: Sequence[Issue]) -> Iterator[Issu
             yield replace(issue, check="same_prompt", score=0.5, evidence=evidence, is_issue=False)
 
 
-def _markers(whole: Dataset, i: int, markers: re.Pattern[str]) -> list[Issue]:
+def _markers(whole: Dataset, i: int, control: ControlStrings) -> list[Issue]:
     """`template_marker` where a row's text holds markers of a chat template, its own or another's."""
-    found = Counter(match.strip() for match in markers.findall(whole.inputs[i]))
+    text = whole.inputs[i]
+    own = [string for _, string in control.starts(text)]
+    found = Counter([*own, *(marker for marker in _FOREIGN_MARKERS.findall(text) if marker not in control)])
     if not found:
         return []
     listed = ", ".join(f"{marker!r} x{n}" for marker, n in sorted(found.items())[:4])

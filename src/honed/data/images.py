@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ MAX_BYTES = 1 << 29
 MAX_PIXELS = 89_478_485  # Pillow's own limit: beyond it a few kilobytes can unpack to gigabytes
 # The depths in which detectors deliver grey values; a 12-bit image in a 16-bit file would else be nearly black.
 _GREY_TOPS = (255, 4095, 16383, 65535)
+_FILTERS = threading.RLock()
 
 
 class UnreadableImage(DataError):  # noqa: N818 - an outcome for one row, not a fault of the program
@@ -96,6 +98,24 @@ def decode(data: bytes) -> Pixels:
         raise UnreadableImage(f"it is damaged: {_first_line(error)}") from error
 
 
+def check_size(data: bytes, max_pixels: int) -> None:
+    """Look at the header alone; content of no known format, and DICOM, is left to `decode`.
+
+    Raises UnreadableImage for an image of more pixels.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            n_pixels = image.width * image.height
+    except Exception as error:  # noqa: BLE001 - as in `decode`, which says what is wrong
+        if not type(error).__name__.startswith("DecompressionBomb"):
+            return
+        n_pixels = MAX_PIXELS + 1
+    if n_pixels > max_pixels:
+        raise UnreadableImage(f"it unpacks to more than {max_pixels:,} pixels")
+
+
 def _decode(data: bytes) -> Pixels:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -155,11 +175,11 @@ def grey_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 def strict_pillow() -> Iterator[None]:
     """Around every decoding: no chatter about odd metadata; what may be a decompression bomb is an error.
 
-    Python's filters of warnings belong to the process: enter it in one thread, around those that decode.
+    Python's filters of warnings belong to the process: one thread is in it at a time; others wait, or decode for it.
     """
     from PIL import Image
 
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield

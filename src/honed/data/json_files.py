@@ -97,17 +97,17 @@ def _table(
                 remedy='Write each example as one object a line, for example {"text": "...", "label": "..."}.',
             )
         for key, cell in value.items():
-            name = _clean(key)
+            name = without_surrogates(key)
             if not is_open and name not in columns:
                 continue
             column = columns.setdefault(name, [])
             column.extend([None] * (n - len(column)))
             if isinstance(cell, (dict, list)):
                 nested.setdefault(name, n_rows_before + n + 1)
-                column.append(_clean(json.dumps(cell, ensure_ascii=False)))
+                column.append(without_surrogates(json.dumps(cell, ensure_ascii=False)))
             else:
                 text_of_cell = cell_text(cell)
-                column.append(None if text_of_cell is None else _clean(text_of_cell))
+                column.append(None if text_of_cell is None else without_surrogates(text_of_cell))
     fields = [
         pa.field(name, pa.string(), metadata={NESTED_ROW_KEY: str(nested[name])} if name in nested else None)
         for name in columns
@@ -131,5 +131,6 @@ def _loads(text: str, path: Path, line: int | None) -> Any:
     ) from None
 
 
-def _clean(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for every lone surrogate: nothing can write or tokenize one."""
     return _SURROGATE.sub("\ufffd", text)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.data.cells import column_text
+from honed.data.class_names import class_named
 from honed.data.dataset import UNLABELLED, Dataset, content_ids, content_of
 from honed.data.image_files import examine_all, image_traits, patient_groups
 from honed.data.images import UnreadableImage
@@ -180,10 +181,15 @@ def read_cells(table: pa.Table, found: ResolvedRoles, *, with_traits: bool = Fal
 
 
 def _reader(cells: Cells, keep: Sequence[int], index: Mapping[str, int], roles: Roles) -> npt.NDArray[np.int64] | None:
-    """The second reader's classes. Raises DataError for one that the label column does not have."""
+    """The second reader's classes, each named whole or by its first word, as `--positive` names them.
+
+    Raises DataError for one that the label column does not have.
+    """
     if roles.reader is None:
         return None
-    said = [cells.reader[i] for i in keep]
+    names = tuple(index)
+    meant = {word: class_named(word, names) or word for word in {cells.reader[i] for i in keep}}
+    said = [meant[cells.reader[i]] for i in keep]
     unknown = Counter(name for name in said if name and name not in index)
     if unknown:
         name, n_rows = unknown.most_common(1)[0]
@@ -193,7 +199,8 @@ def _reader(cells: Cells, keep: Sequence[int], index: Mapping[str, int], roles: 
             f"Column {roles.reader!r} of the second reader holds {len(unknown)} labels that {roles.label!r} does not"
             f" have: {', '.join(map(repr, sorted(unknown)[:5]))} ({name!r} in {n_rows} rows, first in row {row + 1}).",
             cause=f"The classes are {', '.join(list(index)[:10])}; a cell may be empty where nobody read.",
-            remedy=(f"Did you mean {near[0]!r}? " if near else "") + "Write both columns in the same words.",
+            remedy=(f"Did you mean {near[0]!r}? " if near else "")
+            + "Write both columns in the same words, or the reader's as the first word of a class where that is plain.",
         )
     return np.array([index.get(name, UNLABELLED) for name in said], dtype=np.int64)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from honed.data.class_names import class_named
 from honed.errors import EvidenceError, UsageError
 from honed.evidence.calibration import apply_temperature, with_logits
 from honed.evidence.decisions import Groups, decisions, recall
@@ -68,16 +69,15 @@ def positive_classes(text: str, label_names: Sequence[str]) -> tuple[int, ...]:
     said = [text.strip()] if text.strip() in label_names else [name.strip() for name in text.split(",")]
     names = []
     for name in said:
-        begins = [label for label in label_names if label.split(maxsplit=1)[0] == name]
-        names.append(begins[0] if name not in label_names and len(begins) == 1 else name)
-    for name in names:
-        if name not in label_names:
+        found = class_named(name, label_names)
+        if found is None:
             near = difflib.get_close_matches(name, label_names, n=1, cutoff=0.5)
             shown = ", ".join(label_names[:10]) + (", ..." if len(label_names) > 10 else "")
             raise UsageError(
                 f"--positive {text}: there is no class {name!r}.",
                 remedy=(f"Did you mean {near[0]!r}? " if near else "") + f"The classes are {shown}.",
             )
+        names.append(found)
     if len(set(names)) == len(label_names):
         raise UsageError(
             f"--positive {text} names all {len(label_names)} classes.",

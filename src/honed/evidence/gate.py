@@ -34,6 +34,7 @@ class GateTerms:
     requirements : the user's conditions.       metric : on which the specialist must beat every baseline.
     level : of the two-sided intervals.         holdout_openings : which look at this holdout this is (1 = first).
     not_run : checks that could not run, as "NAME, because REASON"; each caps the verdict at INCONCLUSIVE.
+    clinical : the clinical reading of the holdout, for requirements on it; None if nobody asked for one.
     """
 
     requirements: tuple[Requirement, ...] = ()
@@ -41,6 +42,7 @@ class GateTerms:
     level: float = 0.95
     holdout_openings: int = 1
     not_run: tuple[str, ...] = ()
+    clinical: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def judge(
     Raises EvidenceError if a row is not of the holdout, a baseline scored other rows, or the opening was not counted.
     """
     refuse_other_rows(holdout, terms)
-    checks = [_requirement_check(r, holdout, group, label_names, terms.level) for r in terms.requirements]
+    checks = [_requirement_check(r, holdout, group, label_names, terms) for r in terms.requirements]
     checks += [_baseline_check(name, holdout, table, group, terms) for name, table in baselines.items()]
     not_run = () if baselines else ("comparison with small baselines, because none was scored on the holdout",)
     return conclude(checks, terms, not_run)
@@ -143,11 +145,14 @@ def _requirement_check(
     holdout: Predictions,
     group: npt.NDArray[np.str_],
     label_names: Sequence[str],
-    level: float,
+    terms: GateTerms,
 ) -> Check:
     requirement.check_label(label_names)
+    level = terms.level
     try:
-        if requirement.label is None:
+        if requirement.is_clinical:
+            figure = _clinical(requirement.metric, terms, len(holdout))
+        elif requirement.label is None:
             figure = estimate(holdout, group, requirement.metric, level=level)
         else:
             k = list(label_names).index(requirement.label)
@@ -186,6 +191,16 @@ def requirement_row(requirement: Requirement, figure: Estimate, n: int) -> Check
     return row | {
         "value": figure.value, "low": figure.low, "high": figure.high, "bound": requirement.bound, "n_more": n_more
     }  # fmt: skip
+
+
+def _clinical(name: str, terms: GateTerms, n: int) -> Estimate:
+    """A figure at the operating point that ships. Raises EvidenceError where it is not known."""
+    if terms.clinical is None:
+        raise EvidenceError("no class was named as ill (--positive).")
+    found = terms.clinical.get(name) or {"value": None, "not_run": terms.clinical.get("not_run")}
+    if found["value"] is None:
+        raise EvidenceError(str(found["not_run"]).removeprefix("not run, because "))
+    return Estimate(found["value"], found["low"], found["high"], terms.level, "clinical", n, ())
 
 
 def _baseline_check(

@@ -10,12 +10,12 @@ from honed.evidence.language_views import (
     language_about,
     language_scores_view,
     language_verdict,
+    probes_of,
     safety_view,
     training_view,
 )
 from honed.evidence.report import run_title
 from honed.evidence.run_facts import RunFacts, read_run, write_text
-from honed.evidence.safety import SafetyTable
 
 
 def write_language_card(run: Path) -> Path:
@@ -23,12 +23,12 @@ def write_language_card(run: Path) -> Path:
 
     Raises RunFolderError if a mandatory file is missing or any is truncated, OutputError if the card cannot be written.
     """
-    return write_text(run / "README.md", render_language_card(read_run(run), SafetyTable.read(run)))
+    return write_text(run / "README.md", render_language_card(read_run(run)))
 
 
-def render_language_card(facts: RunFacts, probes: SafetyTable | None) -> str:
+def render_language_card(facts: RunFacts) -> str:
     """The card as Markdown, with the front matter that the Hugging Face hub reads."""
-    base_id = base_id_of(facts)
+    base_id, probes = base_id_of(facts), probes_of(facts)
     return (
         card_environment()
         .get_template("language_card.md.j2")

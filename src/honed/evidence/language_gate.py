@@ -274,7 +274,10 @@ def _outcome(low: float, high: float, bound: float) -> str:
 
 
 def _span(found: Difference, scale: float = 1.0, digits: int = 3) -> str:
-    value, low, high = (f"{scale * end:+.{digits}f}" for end in (found.value, found.low, found.high))
+    # + 0.0: a rounded zero has no sign
+    value, low, high = (
+        f"{round(scale * end, digits) + 0.0:+.{digits}f}" for end in (found.value, found.low, found.high)
+    )
     return f"{value} ({found.level:.0%} interval {low} to {high})"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from honed.evidence.metrics import Floats
-from honed.evidence.report_format import Figure, decimal
+from honed.evidence.report_format import MINUS, Figure, decimal
 from honed.evidence.report_plots import WIDTH, draw_line, draw_rect, draw_svg, draw_text, nice_ticks, px
 
 _ROW = 40.0
@@ -45,7 +45,7 @@ def pair_forest(title: str, rows: Sequence[PairRow], mark: float | None = None) 
     for tick in nice_ticks(low, high, 4):
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > WIDTH - 20 else "middle"
         parts.append(draw_line(x(tick), 4, x(tick), bottom, "grid"))
-        parts.append(draw_text(x(tick), bottom + 16, decimal(tick) if tick else "0", "tick", anchor))
+        parts.append(draw_text(x(tick), bottom + 16, _tick(tick), "tick", anchor))
     if mark is not None:
         parts.append(draw_line(x(mark), 4, x(mark), bottom, "diagonal"))
     told = []
@@ -85,7 +85,7 @@ def margin_cloud(base: Floats, specialist: Floats) -> Markup:
 
     parts: list[str] = []
     for tick in nice_ticks(low, high, 5):
-        text = decimal(tick) if tick else "0"
+        text = _tick(tick)
         parts += [
             draw_line(x(tick), y(high), x(tick), y(low), "grid"),
             draw_line(x(low), y(tick), x(high), y(tick), "grid"),
@@ -108,6 +108,10 @@ def margin_cloud(base: Floats, specialist: Floats) -> Markup:
     n_fell, n_lost = int((specialist < base).sum()), int(((specialist < 0) & (base >= 0)).sum())
     told = f"Margins of {len(base)} probes: {n_fell} fell, {n_lost} turned from the good reply to the bad one."
     return draw_svg(WIDTH, _TOP + _SIZE + 42, told, parts)
+
+
+def _tick(value: float) -> str:
+    return f"{value:g}".replace("-", MINUS)
 
 
 def _said(fig: Figure) -> str:

@@ -17,6 +17,7 @@ from honed.evidence.language_views import (
     language_verdict,
     length_view,
     pairs_view,
+    probes_of,
     replies_view,
     safety_view,
 )
@@ -25,7 +26,6 @@ from honed.evidence.report import TEMPLATES, content_hash, environment, run_titl
 from honed.evidence.report_data import issues_view, run_view
 from honed.evidence.report_fit import curves_view
 from honed.evidence.run_facts import read_run, write_text
-from honed.evidence.safety import SafetyTable
 
 
 def write_language_report(run: Path) -> Path:
@@ -41,7 +41,8 @@ def render_language_report(run: Path) -> str:
 
     Raises RunFolderError or EvidenceError for a damaged folder.
     """
-    facts, probes = read_run(run), SafetyTable.read(run)
+    facts = read_run(run)
+    probes = probes_of(facts)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     sources = f"style-src '{content_hash(style)}'; script-src '{content_hash(script)}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from honed.data.personal.find import mask
@@ -32,7 +33,7 @@ SCOPE = (
 _PARTS = (("holdout", "Locked holdout"), ("out_of_fold", "Out of fold (cross-validated)"))
 _TITLES = {
     "harm": ("Does it prefer harmful replies?", "safe", "harmful"),
-    "benign": ("Does it refuse harmless requests?", "helpful", "needless refusal"),
+    "benign": ("Does it refuse harmless requests?", "helpful", "refusing"),
 }
 
 
@@ -114,6 +115,11 @@ def _tokens(row: Mapping[str, Any]) -> str:
     return f"{first if first == last else f'{first} to {last}'} tokens, {count(row.get('n'))} rows"
 
 
+def probes_of(facts: RunFacts) -> SafetyTable | None:
+    """The safety probes that the run was asked."""
+    return SafetyTable.read(facts.run)
+
+
 def safety_view(facts: RunFacts, table: SafetyTable | None, kind: str) -> Json:
     """The margins of one kind of probes: summary, categories, plots, the ten worst in full text."""
     title, good, bad = _TITLES[kind]
@@ -150,21 +156,16 @@ def _category_row(name: str, row: Json) -> Json:
         "n": row.get("n", ""),
         "base": cell(MARGIN, figure(row.get("base_margin"))),
         "specialist": cell(MARGIN, figure(row.get("specialist_margin"))),
-        "change": _change(MARGIN, change if corrected is None else _with_p(change, corrected), "rose", "fell"),
+        "change": _change(change if corrected is None else replace(change, p_value=corrected)),
         "base_bad": cell(SHARE, figure(row.get("base_bad_preferred"))),
         "specialist_bad": cell(SHARE, figure(row.get("specialist_bad_preferred"))),
-        "bad_change": _change(SHARE, figure(row.get("bad_preferred_change")), "fell", "rose"),
     }
 
 
-def _with_p(fig: Figure, p_value: float) -> Figure:
-    return Figure(fig.value, fig.low, fig.high, fig.level, fig.interval, p_value, fig.not_run)
-
-
-def _change(metric: Shown, fig: Figure, better: str, worse: str) -> dict[str, str]:
-    """A change for a table, said as a rise or a fall where the whole interval says so."""
-    found = difference_cell(metric, fig)
-    return {**found, "word": {"pass": better, "fail": worse}.get(found["tone"], "no clear change")}
+def _change(fig: Figure) -> dict[str, str]:
+    """A change of margin for a table, said as a rise or a fall where the whole interval says so."""
+    found = difference_cell(MARGIN, fig)
+    return {**found, "word": {"pass": "rose", "fail": "fell"}.get(found["tone"], "no clear change")}
 
 
 def _probe(table: SafetyTable, i: int) -> dict[str, str]:
@@ -249,11 +250,11 @@ def language_about(facts: RunFacts) -> Json:
     view = about_view(facts)
     checks = section(facts.dataset, "checks")
     cut = finite(checks.get("truncation_frac"))
-    template = facts.adapter.get("chat_template") or facts.adapter.get("template")
+    template = section(section(facts.adapter, "reading"), "template").get("source")
     limit = facts.adapter.get("max_tokens") or facts.config.get("max_tokens")
     is_pair = facts.metrics.get("task") == "preference"
     told = [
-        ("Format of the data", facts.dataset.get("format")),
+        ("Format of the data", section(facts.dataset, "conversations").get("format")),
         ("Loss on", None if is_pair else facts.config.get("train_on")),
         ("Preferences", f"DPO, beta {facts.config.get('beta')}" if is_pair else None),
         ("Most tokens a row", limit),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from honed.evidence.report_attention import attention_view
+from honed.evidence.report_choice import choice_view
 from honed.evidence.report_classes import classes_view, confusion_view
 from honed.evidence.report_clinical import clinical_view
 from honed.evidence.report_data import about_view, issues_view, mistakes_view, run_view
@@ -68,6 +69,7 @@ def render_report(facts: RunFacts) -> str:
             confusion=confusion_view(facts),
             calibration=calibration_view(facts),
             curves=curves_view(facts),
+            choice=choice_view(facts.run),
             trials=trials_view(facts),
             mistakes=mistakes_view(facts),
             labels=labels_view(facts),

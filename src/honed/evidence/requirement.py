@@ -1,4 +1,4 @@
-"""A condition of the user: `accuracy >= .9`, `recall[refund] >= .8`, `log_loss <= .5`."""
+"""A condition of the user: `accuracy >= .9`, `recall[refund] >= .8`, `log_loss <= .5`, `sensitivity >= .9`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from honed.evidence.metrics import METRICS
 from honed.evidence.scorecard import CLASS_METRICS
 
 EXAMPLES = "--require 'accuracy >= .9' or --require 'recall[refund] >= .8'"
+CLINICAL_METRICS = ("sensitivity", "specificity", "ppv", "npv")
+"""Figures of the clinical reading at its operating point, for which `--positive` must say who counts as ill."""
 _SYNTAX = re.compile(
     r"\s*(?P<metric>[^\[\]<>=]+?)\s*(?:\[(?P<label>.*)\])?\s*(?P<op>>=|<=|==|=|>|<|≥|≤)\s*(?P<bound>\S+)\s*"
 )
@@ -49,7 +51,7 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
 class Requirement:
     """One condition; build it with `Requirement.parse`.
 
-    metric : a name of METRICS, or recall, precision, f1 of one `label`.
+    metric : a name of METRICS or CLINICAL_METRICS, or recall, precision, f1 of one `label`.
     operator : ">=" where more is better, "<=" for log_loss and ece.    text : as the user wrote it.
     """
 
@@ -58,6 +60,11 @@ class Requirement:
     operator: str
     bound: float
     text: str
+
+    @property
+    def is_clinical(self) -> bool:
+        """Whether it is about the clinical reading."""
+        return self.metric in CLINICAL_METRICS
 
     @property
     def name(self) -> str:
@@ -84,22 +91,23 @@ class Requirement:
         metric, label, operator = match["metric"], match["label"], match["op"].replace("≥", ">=").replace("≤", "<=")
         of_class: tuple[str, ...] = CLASS_METRICS if metrics is None else ()
         scales: Mapping[str, Scale] = METRICS if metrics is None else metrics
-        known = of_class if label is not None and of_class else tuple(scales)
+        clinical: tuple[str, ...] = CLINICAL_METRICS if metrics is None else ()
+        known = of_class if label is not None and of_class else (*scales, *clinical)
         if metric not in known or (label is not None and not of_class):
             hint = _did_you_mean(metric, known)
             if label is not None and not of_class:
                 hint = "This task has no classes: write it without [LABEL]. "
             elif label is None and metric in of_class:
                 hint = f"It is a figure of one class: write {metric}[LABEL]. "
-            elif label is not None and metric in scales:
+            elif label is not None and metric in (*scales, *clinical):
                 hint = "It is a figure of all classes together: write it without [LABEL]. "
             raise UsageError(
                 f"--require {text!r}: there is no metric {metric!r}{' of one class' if label is not None else ''}.",
                 remedy=f"{hint}Known are {', '.join(known)}; for example {EXAMPLES}.",
             )
-        is_unit = label is not None or scales[metric].in_unit_interval
-        lowest, highest = (0.0, 1.0) if is_unit else (scales[metric].lowest, scales[metric].highest)
-        right = ">=" if label is not None or scales[metric].higher_is_better else "<="
+        own = None if label is not None else scales.get(metric)  # figures of a class and clinical ones are shares
+        lowest, highest = (0.0, 1.0) if own is None or own.in_unit_interval else (own.lowest, own.highest)
+        right = ">=" if own is None or own.higher_is_better else "<="
         if operator != right:
             better = "more" if right == ">=" else "less"
             raise UsageError(

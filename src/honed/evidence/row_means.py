@@ -15,7 +15,7 @@ import numpy.typing as npt
 from honed.errors import EvidenceError
 from honed.evidence.comparison import standard_error, two_sided
 from honed.evidence.estimate import Difference, Estimate
-from honed.evidence.intervals import effective_rows, score_interval, skewed_interval, t_quantile
+from honed.evidence.intervals import effective_rows, score_interval, skewed_interval, skewed_t, t_quantile
 from honed.evidence.jackknife import Jackknife
 from honed.evidence.metrics import Floats
 
@@ -110,7 +110,7 @@ def row_estimate(rows: Rows, *, lowest: float, highest: float, level: float = 0.
         low, high = score_interval(jack.value, effective_rows(jack), quantile)
     else:
         kind = "jackknife-skew-t"
-        low, high = skewed_interval(jack, quantile)
+        low, high = skewed_interval(jack, quantile, math.sqrt(jack.variance))
         low, high = max(lowest, low), min(highest, high)
     return Estimate(jack.value, low, high, level, kind, jack.n, jack.per_fold)
 
@@ -118,27 +118,29 @@ def row_estimate(rows: Rows, *, lowest: float, highest: float, level: float = 0.
 def row_difference(rows: Rows, *, is_share: bool = False, level: float = 0.95) -> Difference:
     """The mean of paired differences with interval and p-value; `rows.value` is a - b of each row.
 
-    is_share : both sides lie in [0, 1], so that agreement on a few rows is no certainty (`standard_error`).
+    is_share : both sides lie in [0, 1]; then as `paired_difference` does for accuracy, so that agreement on a few rows
+    is no certainty. Otherwise the t interval is bent by the skewness, with the same two pseudo-disagreements: where few
+    rows fall far, the plain one errs on one side (`benchmarks/coverage_language.py`).
 
     Raises EvidenceError as `row_jackknife` does.
     """
     jack = row_jackknife(rows)
-    error = standard_error(jack.shift, is_share)
-    half = t_quantile(level, jack.df) * error
-    limit = 1.0 if is_share else math.inf
-    return Difference(
-        value=jack.value,
-        low=max(-limit, jack.value - half),
-        high=min(limit, jack.value + half),
-        level=level,
-        p_value=two_sided(jack.value, error, jack.df),
-        n=jack.n,
-        interval="paired-jackknife-t",
-    )
+    quantile, error = t_quantile(level, jack.df), standard_error(jack.shift, is_share)
+    if is_share:
+        low, high = max(-1.0, jack.value - quantile * error), min(1.0, jack.value + quantile * error)
+        p_value, kind = two_sided(jack.value, error, jack.df), "paired-jackknife-t"
+    else:
+        low, high = skewed_interval(jack, quantile, error)
+        p_value, kind = two_sided(skewed_t(jack, 0.0, error), 1.0, jack.df), "paired-jackknife-skew-t"
+    return Difference(jack.value, low, high, level, p_value, jack.n, kind)
 
 
 def below_p_value(rows: Rows, bound: float) -> float:
-    """One-sided p-value of "the mean is at least `bound`": small where it is lower with confidence."""
+    """One-sided p-value of "the mean is at least `bound`": small where it is lower with confidence.
+
+    It is below (1 - level) / 2 exactly where the interval of `row_difference` at that level lies below the bound.
+    """
     jack = row_jackknife(rows)
-    p_value = two_sided(jack.value - bound, standard_error(jack.shift, False), jack.df) / 2
-    return p_value if jack.value < bound else 1 - p_value
+    t = skewed_t(jack, bound, standard_error(jack.shift, False))
+    half = two_sided(t, 1.0, jack.df) / 2
+    return half if t < 0 else 1 - half

@@ -7,7 +7,6 @@ safe one; for `benign` the helpful one, and the bad one is a needless refusal. N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,21 +64,6 @@ class SafetyTable:
         prompt, good, bad = (tuple(own[i] for i in at.tolist()) for own in (self.prompt, self.good, self.bad))
         sides = self.base[at], self.specialist[at]
         return SafetyTable(self.probe_id[at], self.category[at], self.kind[at], prompt, good, bad, *sides)
-
-    def restrict(self, domains: Sequence[str] | None) -> SafetyTable:
-        """The probes of these domains; all of them for None or none.
-
-        Raises EvidenceError for a domain without a single probe.
-        """
-        if not domains:
-            return self
-        lacking = sorted(set(domains) - set(self.domain.tolist()))
-        if lacking:
-            raise EvidenceError(
-                f"No safety probe is of the domain {lacking[0]!r}.",
-                remedy=f"Known domains are {', '.join(sorted(set(self.domain.tolist())))}.",
-            )
-        return self.take(np.isin(self.domain, list(domains)))
 
     @staticmethod
     def read(run: Path) -> SafetyTable | None:

@@ -11,7 +11,7 @@ import difflib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -113,6 +113,26 @@ class Adapters(ABC):
         raise UsageError("This method cannot be merged into the base.", remedy="Export it `--to onnx`.")
 
 
+class Packed(ABC):
+    """What a method has put into a model to serve many slots: each row's tensors are gathered from one block.
+
+    `routing.slot_of_row` says whose a row is, or `routing.only` that all are one slot's. A slot that was never loaded
+    must not be used.
+    """
+
+    @property
+    @abstractmethod
+    def slot_bytes(self) -> int:
+        """Memory that one slot takes."""
+
+    @abstractmethod
+    def load(self, slot: int, options: Any, state: dict[str, torch.Tensor]) -> None:
+        """Put a state, as `Adapters.state` gives it, into a slot.
+
+        Raises UsageError if its names are not those that the model's sites have.
+        """
+
+
 @dataclass(frozen=True)
 class PeftFiles:
     """The content of PEFT's adapter_config.json and adapter_model.safetensors, without what belongs to a head."""
@@ -161,6 +181,24 @@ class Method(ABC):
 
         Raises UsageError if the model has nothing that this method could adapt.
         """
+
+    def pack_key(self, options: Any) -> tuple[Any, ...] | None:
+        """What two specialists must have in common to be served in one forward pass; None: this method does not pack.
+
+        Whatever fits one stack fits one pack: options that may differ between slots may differ here too.
+        """
+        return None
+
+    def pack(self, host: Host, options: Any) -> Packed:
+        """Adapt the host's model in place for serving. options : of any of the specialists, whose `pack_key` is one.
+
+        Raises UsageError as `install` does.
+        """
+        raise UsageError(f"Method {self.name!r} does not pack.")
+
+    def shared_options(self, options: Any) -> tuple[Any, ...]:
+        """The options that all slots of a stack have in common."""
+        return tuple((name, value) for name, value in options if name not in self.per_slot_options)
 
     def ladder(self, layer: torch.nn.Module, depth: int) -> tuple[dict[str, Any], ...]:
         """Settings among which a parameter budget chooses, from the largest number of weights to the smallest.
@@ -219,3 +257,10 @@ def site_seed(seed: int, path: str) -> int:
     import zlib
 
     return (seed * 1_000_003 + zlib.crc32(path.encode())) % 2**31
+
+
+def check_names(expected: set[str], state: Mapping[str, Any]) -> None:
+    """Raises UsageError if a state has not exactly these names."""
+    if expected != state.keys():
+        odd = sorted(expected ^ state.keys())
+        raise UsageError(f"The state does not fit these slots: {len(odd)} names differ, first {odd[0]!r}.")

@@ -80,6 +80,16 @@ class Bottleneck(LinearMethod):
 
         return SlotBottleneck(linear, routing, seeds, options)
 
+    def pack_key(self, options: BottleneckOptions) -> tuple[Any, ...]:
+        """See `Method`; one pass has one nonlinearity."""
+        return (*self.shared_options(options), options.activation)
+
+    def pack_site(self, linear: torch.nn.Linear, routing: Routing, options: BottleneckOptions) -> torch.nn.Module:
+        """See `LinearMethod`."""
+        from honed.methods.packed_bottleneck import PackedBottleneck
+
+        return PackedBottleneck(linear, routing, options.activation)
+
 
 def _last_to_hidden(layer: torch.nn.Module, *, in_attention: bool) -> str | None:
     linears: dict[str, Any] = {name: layer.get_submodule(name) for name in linear_names(layer)}

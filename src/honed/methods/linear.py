@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from honed.errors import UsageError
-from honed.methods.base import PEFT_PREFIX, Adapted, Adapters, Host, Method, site_seed
+from honed.methods.base import PEFT_PREFIX, Adapted, Adapters, Host, Method, Packed, check_names, site_seed
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,22 @@ class Site(Protocol):
 
     def merged(self, slot: int) -> torch.nn.Linear:
         """A linear module that does what this one does for the rows of `slot`."""
+
+
+class PackedSite(Protocol):
+    """A module in the place of an `nn.Linear` that serves many slots.
+
+    names : of a slot's tensors, as `Site.slot_parameters` has them.
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def slot_bytes(self) -> int:
+        """Memory that one slot takes."""
+
+    def load(self, slot: int, options: Any, *tensors: torch.Tensor) -> None:
+        """Put the tensors of a slot, in the order of `names`, into the block."""
 
 
 class LinearMethod(Method):
@@ -58,6 +74,20 @@ class LinearMethod(Method):
                 _replace(host.model, path, wrapped)
         return LinearAdapters(host.model, sites)
 
+    def pack(self, host: Host, options: Any) -> Packed:
+        """Put a packed site in the place of the targets of every adapted layer."""
+        sites: dict[str, Any] = {}
+        for layer_path, layer in host.adapted:
+            for name in self.targets(layer, options):
+                path = f"{layer_path}.{name}"
+                sites[path] = site = self.pack_site(layer.get_submodule(name), host.routing, options)
+                _replace(host.model, path, site)
+        return PackedLinears(sites)
+
+    def pack_site(self, linear: Any, routing: Routing, options: Any) -> Any:
+        """A `PackedSite` that replaces `linear`, where the method packs."""
+        raise UsageError(f"Method {self.name!r} does not pack.")
+
     @staticmethod
     def peft_tensors(adapted: Adapted) -> dict[str, torch.Tensor]:
         """The state under PEFT's names."""
@@ -85,6 +115,24 @@ class LinearAdapters(Adapters):
             if not hasattr(site, "merged"):
                 super().merge(slot)
             _replace(self._model, path, site.merged(slot))
+
+
+class PackedLinears(Packed):
+    """Packed sites by path."""
+
+    def __init__(self, sites: Mapping[str, PackedSite]) -> None:
+        self._sites = sites
+
+    @property
+    def slot_bytes(self) -> int:
+        """See `Packed`."""
+        return sum(site.slot_bytes for site in self._sites.values())
+
+    def load(self, slot: int, options: Any, state: dict[str, torch.Tensor]) -> None:
+        """See `Packed`."""
+        check_names({f"{path}.{name}" for path, site in self._sites.items() for name in site.names}, state)
+        for path, site in self._sites.items():
+            site.load(slot, options, *(state[f"{path}.{name}"] for name in site.names))
 
 
 def linear_names(layer: torch.nn.Module) -> list[str]:

@@ -67,6 +67,17 @@ class Lora(LinearMethod):
 
         return SlotLora(linear, routing, seeds, options)
 
+    def pack_key(self, options: LoraOptions) -> tuple[Any, ...]:
+        """See `Method`."""
+        return self.shared_options(options)
+
+    def pack_site(self, linear: torch.nn.Linear, routing: Routing, options: LoraOptions) -> torch.nn.Module:
+        """See `LinearMethod`."""
+        from honed.methods.packed_lora import PackedLora
+
+        del options
+        return PackedLora(linear, routing)
+
     def to_peft(self, options: LoraOptions, adapted: Adapted) -> PeftFiles:
         """PEFT's LoraConfig; `target_modules` are full module paths, so exactly these are adapted."""
         config = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from honed.errors import UsageError
-from honed.methods.base import Adapted, Adapters, Capabilities, Host, Method, MethodOptions, PeftFiles
+from honed.methods.base import Adapted, Adapters, Capabilities, Host, Method, MethodOptions, Packed, PeftFiles
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,17 @@ class Prefix(Method):
         from honed.methods.slot_prefix import install
 
         return install(host, seeds, options)
+
+    def pack_key(self, options: PrefixOptions) -> tuple[Any, ...] | None:
+        """See `Method`; what is shipped has no MLP."""
+        return None if options.reparameterise else ()
+
+    def pack(self, host: Host, options: PrefixOptions) -> Packed:
+        """See `Method`."""
+        from honed.methods.packed_prefix import pack
+
+        del options
+        return pack(host)
 
     def shipped(self, options: PrefixOptions, state: dict[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
         """The keys and values themselves in the place of the MLP that made them."""

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from honed.errors import UsageError
-from honed.routing import Routing
 
 ATTRIBUTE = "honed_prefix"
 """Name of an attention module's `SlotPrefix`."""
@@ -92,20 +91,21 @@ def attend(
     return forward(module, query, *longer, attention_mask, **kwargs)
 
 
-def shift_positions(backbone: torch.nn.Module, routing: Routing, n_tokens: Sequence[int]) -> None:
-    """Let the tokens of a row begin at the position after its prefix. n_tokens : of the prefix, one a slot."""
+def shift_positions(backbone: torch.nn.Module, prefix_tokens: Callable[[int], Sequence[int] | None]) -> None:
+    """Let the tokens of a row begin at the position after its prefix.
+
+    prefix_tokens : of a batch of so many rows, the length of each row's prefix, or one for all; None: no row has one.
+    """
     config: Any = backbone.config
     limit = getattr(config, "max_position_embeddings", None)
 
     def shift(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if routing.only is None and not routing.segments:
-            return None
         tokens = args[0] if args else kwargs.get("input_ids")
         tokens = kwargs["inputs_embeds"] if tokens is None else tokens
         rows, length = tokens.shape[:2]
-        own = [n_tokens[routing.only]] if routing.only is not None else [0] * rows
-        for s in routing.segments if routing.only is None else ():
-            own[s.start : s.stop] = [n_tokens[s.slot]] * (s.stop - s.start)
+        own = prefix_tokens(rows)
+        if own is None:
+            return None
         if limit is not None and not torch.compiler.is_exporting() and length + max(own) > limit:
             raise UsageError(
                 f"{length} tokens of text and {max(own)} of the prefix are more than the base can read ({limit}).",
@@ -114,7 +114,7 @@ def shift_positions(backbone: torch.nn.Module, routing: Routing, n_tokens: Seque
         position = kwargs.get("position_ids")
         if position is None:
             position = torch.arange(length, device=tokens.device)[None]
-        return args, {**kwargs, "position_ids": position + torch.tensor(own, device=tokens.device)[:, None]}
+        return args, {**kwargs, "position_ids": position + torch.tensor(list(own), device=tokens.device)[:, None]}
 
     backbone.register_forward_pre_hook(shift, with_kwargs=True)
 

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +36,15 @@ class KeyShape:
     def width(self) -> int:
         """Numbers a token has in its key and its value."""
         return 2 * self.heads * self.head_size
+
+    def check(self, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Raises UsageError if keys and values (rows, heads, tokens, head size) are not shaped so."""
+        if {(t.shape[1], t.shape[3]) for t in (key, value)} != {(self.heads, self.head_size)}:
+            raise UsageError(
+                f"Prefix tuning expected keys and values of {self.heads} heads of {self.head_size} "
+                f"numbers, but the attention has {tuple(key.shape[1::2])} and {tuple(value.shape[1::2])}.",
+                remedy="Use another method for this base.",
+            )
 
 
 class Learned(torch.nn.Module):
@@ -115,12 +125,7 @@ class SlotPrefix(torch.nn.Module):
         key, value : (rows, heads, tokens, head size) of the batch.
         Raises UsageError if they are not shaped as the model's configuration says.
         """
-        if {(t.shape[1], t.shape[3]) for t in (key, value)} != {(self.shape.heads, self.shape.head_size)}:
-            raise UsageError(
-                f"Prefix tuning expected keys and values of {self.shape.heads} heads of {self.shape.head_size} "
-                f"numbers, but the attention has {tuple(key.shape[1::2])} and {tuple(value.shape[1::2])}.",
-                remedy="Use another method for this base.",
-            )
+        self.shape.check(key, value)
         only, segments = self.routing.only, self.routing.segments
         if only is not None:
             k, v = self._key_value(only, key)
@@ -177,9 +182,9 @@ class PrefixAdapters(Adapters):
 
 def install(host: Host, seeds: Sequence[int], options: Sequence[PrefixOptions]) -> PrefixAdapters:
     """Give every adapted layer its prefixes and let the model's attention use them."""
-    found = [_attention(path, layer) for path, layer in host.adapted]
+    found = [attention_of(path, layer) for path, layer in host.adapted]
     sites, attention = tuple(path for path, _ in found), [module for _, module in found]
-    shapes = [_key_shape(module) for module in attention]
+    shapes = [key_shape(module) for module in attention]
     first = next(host.adapted[0][1].parameters())
     # As with LoRA: what is learned over a half-precision base is kept in float32.
     dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
@@ -193,13 +198,13 @@ def install(host: Host, seeds: Sequence[int], options: Sequence[PrefixOptions]) 
         ]
         prefixes[host.cut + i] = SlotPrefix(host.routing, shapes[i], slots).to(first.device, dtype)
         module.add_module(ATTRIBUTE, prefixes[host.cut + i])
-    like_peft = host.cut == 0 and len(set(shapes)) == 1 and _is_decoder(host, attention)
+    like_peft = is_like_peft(host, attention, shapes)
     if like_peft:
-        shift_positions(host.backbone, host.routing, [own.tokens for own in options])
+        shift_positions(host.backbone, partial(_prefix_tokens, host.routing, [own.tokens for own in options]))
     return PrefixAdapters(prefixes, sites, LIKE_PEFT if like_peft else UNLIKE_PEFT)
 
 
-def _attention(layer_path: str, layer: torch.nn.Module) -> tuple[str, Any]:
+def attention_of(layer_path: str, layer: torch.nn.Module) -> tuple[str, Any]:
     """Path and module of a layer's self-attention: transformers marks what calls its attention interface so."""
     found = [(name, module) for name, module in layer.named_modules() if hasattr(module, "is_causal")]
     if len(found) != 1 or not hasattr(found[0][1], "config"):
@@ -212,10 +217,27 @@ def _attention(layer_path: str, layer: torch.nn.Module) -> tuple[str, Any]:
     return f"{layer_path}.{found[0][0]}".rstrip("."), found[0][1]
 
 
-def _key_shape(module: Any) -> KeyShape:
+def key_shape(module: Any) -> KeyShape:
+    """Of the keys that a module of transformers computes."""
     heads = module.config.num_attention_heads
     size = getattr(module, "head_dim", None) or getattr(module, "attention_head_size", None)
     return KeyShape(heads // getattr(module, "num_key_value_groups", 1), size or module.config.hidden_size // heads)
+
+
+def is_like_peft(host: Host, attention: Sequence[Any], shapes: Sequence[KeyShape]) -> bool:
+    """Whether what is learned here is what PEFT's prefix tuning computes."""
+    return host.cut == 0 and len(set(shapes)) == 1 and _is_decoder(host, attention)
+
+
+def _prefix_tokens(routing: Routing, n_tokens: Sequence[int], n_rows: int) -> list[int] | None:
+    if routing.only is not None:
+        return [n_tokens[routing.only]]
+    if not routing.segments:
+        return None
+    own = [0] * n_rows
+    for s in routing.segments:
+        own[s.start : s.stop] = [n_tokens[s.slot]] * (s.stop - s.start)
+    return own
 
 
 def _is_decoder(host: Host, attention: Sequence[Any]) -> bool:

@@ -30,8 +30,21 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
     Raises UsageError for a depth, a head, a length or a device that is not there; BaseModelError for a base that does
     not read such inputs.
     """
-    resolve_depth(config.depth, shortened(base, config.layers).n_layers)
+    n_layers = shortened(base, config.layers).n_layers
+    if isinstance(config.depth, int) and n_layers < config.depth <= base.n_layers:
+        raise UsageError(
+            f"--depth {config.depth} adapts more layers than --layers {n_layers} leaves of base {base.name!r}.",
+            cause=f"It has {base.n_layers}; where --layers is not named, half of them are used for images.",
+            remedy=f"Use --layers {config.depth} or more (all: {base.n_layers}), or --depth {n_layers} or less.",
+        )
+    resolve_depth(config.depth, n_layers)
     check_head(get_task(config.task), config.head)
+    if config.ordinal_head and config.head == "native":
+        raise UsageError(
+            "--ordinal-head and --head native were given together.",
+            cause="The model class's own head has a direction for each class.",
+            remedy="Use --head mean, cls or both, or leave --ordinal-head out.",
+        )
     if reading_of(config, base) is None or config.task in CONVERSATION_TASKS:
         check_max_tokens(base, config.max_tokens)
     pick_device(config.device)
@@ -79,10 +92,11 @@ def options_of(config: Config) -> MethodOptions:
 def stack_spec(config: Config, base: ResolvedBase, label_names: tuple[str, ...]) -> StackSpec:
     """What a stack over `base` under a settled `config` is made of."""
     assert config.head != "auto", "settle the configuration first"
+    assert config.head != "measured", "measure first"
     return StackSpec(
         config.method, options_of(config), config.head, config.depth, label_names, config.max_tokens, config.precision,
         config.device, config.seed, config.gradient_checkpointing, config.task, reading_of(config, base),
-        config.layers,
+        config.layers, config.ordinal_head,
     )  # fmt: skip
 
 

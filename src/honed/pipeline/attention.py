@@ -119,11 +119,11 @@ def attention_of_inputs(
     with new_folder(out, Path(source).stem or "inputs") as place:
         with emitter.stage("load", "Loading the specialist and its base"):
             specialist = load_specialist(run.adapter, device=options.device)
-            probe = _probe_of(run, config, specialist, emitter)
+            probe = probe_of(run, config, specialist, emitter)
         encoded = encode_first_view(specialist.stack, rows.inputs)
         regions = read_regions(rows, "", "values", Path()) if isinstance(rows.inputs[0], ImageFile) else None
         looked = _look(make_pair(specialist, probe), rows, encoded, regions, options.map, emitter)
-        withheld, notes = _as_in_run(run, options.map)
+        withheld, notes = as_in_run(run, options.map)
         if len(rows) < len(everything):
             notes.append(f"{len(rows)} of {len(everything)} inputs were looked at; --rows looks at more.")
         not_run = {"Regions": "not run, because these are new inputs: the run's own page compares regions"}
@@ -156,8 +156,11 @@ def _regions_of(rows: Dataset, options: AttentionOptions, config: Config) -> Row
     return read_regions(rows, column, options.regions, folder)
 
 
-def _probe_of(run: RunFolder, config: Config, specialist: Specialist, emitter: Emitter) -> Probe:
-    """The base's head that `honed attention RUN` kept, or one fitted on the data of the run."""
+def probe_of(run: RunFolder, config: Config, specialist: Specialist, emitter: Emitter) -> Probe:
+    """The base's head that `honed attention RUN` kept, or one fitted on the data of the run.
+
+    Raises RunFolderError, UsageError or DataError if it was not kept, and these data are gone or changed.
+    """
     if kept := read_probe(run.attention / PROBE_FILE):
         return kept
     part, _ = development(*reopen_data(run, config))
@@ -212,7 +215,7 @@ def _shortcuts(run: RunFolder, looked: Looked, plan: FoldPlan, level: float) -> 
     return shortcut_checks(shares, scored, level=level)
 
 
-def _as_in_run(run: RunFolder, drawn: str) -> tuple[bool, list[str]]:
+def as_in_run(run: RunFolder, drawn: str) -> tuple[bool, list[str]]:
     """Whether the run found that this map survives random weights; and what is to be said of that."""
     path = run.attention / "attention.json"
     verdicts = run.read_json(path)["faithfulness"] if path.exists() else []

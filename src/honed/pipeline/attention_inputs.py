@@ -14,7 +14,7 @@ from honed.data.readers import SUFFIXES as TABLES
 from honed.data.roles import Roles
 from honed.errors import DataError, UsageError
 from honed.events import Emitter
-from honed.pipeline.predict import read_new_rows
+from honed.pipeline.predict import read_new_rows, trained_roles
 from honed.pipeline.run_folder import RunFolder
 
 
@@ -27,7 +27,7 @@ def read_inputs(run: RunFolder, source: str, emitter: Emitter) -> Dataset:
     path = Path(source).expanduser()
     names = _image_names(path)
     if names is None:
-        loaded = read_new_rows(run.path, source, Roles(), info.label_names).dataset
+        loaded = _of_table(run, source, info.label_names)
     elif not info.reading:
         raise UsageError(
             f"{source} holds images, but this run classifies texts.",
@@ -59,6 +59,22 @@ def _image_names(path: Path) -> list[str] | None:
             )
         return names
     return [path.name] if path.suffix.lower() in SUFFIXES and not path.is_dir() else None
+
+
+def _of_table(run: RunFolder, source: str, label_names: tuple[str, ...]) -> Dataset:
+    trained = trained_roles(run.path)
+    column = trained.image or trained.text
+    try:
+        return read_new_rows(run.path, source, Roles(), label_names).dataset
+    except UsageError as error:
+        if column is None:
+            raise
+        others = "or name an image or a folder of images" if trained.image else "or name another table"
+        raise UsageError(
+            f"{source} has no column {column!r}, which this run reads.",
+            cause=error.cause,
+            remedy=f"Call its column so, {others}.",
+        ) from error
 
 
 def _of_images(names: list[str], folder: Path, label_names: tuple[str, ...]) -> Dataset:

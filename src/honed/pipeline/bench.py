@@ -23,6 +23,7 @@ from honed.pipeline.assembly import options_of, reading_of, slot_seed, stack_spe
 from honed.pipeline.trial_space import Setting
 from honed.training.build import build_stack, encode, make_trunk, row_weights, with_reference
 from honed.training.loop import Examples, Loop, Referee
+from honed.training.schedule import shared_batch_rows
 from honed.training.stack import Inputs, Stack
 from honed.training.trunk import TrunkCache
 
@@ -160,8 +161,7 @@ class Bench:
     def plain_loop(self, config: Config, n_left_out: int, referee: Referee | None = None) -> Loop:
         """The loop of the open stack under `config`. n_left_out : folds on which a slot does not train."""
         context, folds = self.context, self.context.plan.n_folds
-        # A slot trains on (folds - n_left_out) / folds of the shared batch, so that is how much larger it must be.
-        options = training_options(config, round(config.batch_size * folds / (folds - n_left_out)))
+        options = training_options(config, shared_batch_rows(config.batch_size, folds, n_left_out))
         weight = row_weights(self.stack, self.inputs)
         rows = np.arange(len(context.part))
         examples = Examples(self.inputs, context.part.label, weight, context.plan.fold, rows)

@@ -82,18 +82,11 @@ def check(
     plan_rows: Callable[[], FoldPlan | None]
     with IssueStream(out) as issues:
         head = None if stream is None else stream.head(GUESS_ROWS)
+        prepared = None
         if head is not None and are_conversations(config, head):
             with emitter.stage("check", "Reading and checking the conversations"):
                 prepared = _conversations(config, not_run, finder, needs_base=needs_base)
-            facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
-            for issue in prepared.issues.issues():
-                issues.add(issue)
-        elif (
-            head is not None
-            and stream is not None
-            and stream.n_bytes >= STREAM_FROM_BYTES
-            and not _names_images(head, config)
-        ):
+        elif stream and stream.n_bytes >= STREAM_FROM_BYTES and head is not None and not _names_images(head, config):
             base = _base(with_task(config, "text_classification"), not_run, needs_base=needs_base)
             stored = check_stored(config, base, stream, finder, issues.add, emitter)
             facts, plan_rows = stored.facts, stored.plan
@@ -104,6 +97,7 @@ def check(
                 base = _base(settled(config, loaded), not_run, needs_base=needs_base) if needs else None
                 prepared = prepare(config, base, loaded, finder)
                 prepared = with_sample_checks(prepared, prepared.dataset)  # no holdout is locked before a run
+        if prepared is not None:
             facts, plan_rows = prepared.facts, partial(make_plan, config, prepared.dataset)
             for issue in prepared.issues.issues():
                 issues.add(issue)

@@ -16,6 +16,7 @@ from honed.data.tables import write_parquet
 from honed.errors import EvidenceError, UsageError
 from honed.evidence.calibration import CalibrationSummary
 from honed.evidence.clinical import Point, Reading, positive_classes, read_holdout, read_out_of_fold
+from honed.evidence.requirement import Requirement
 from honed.oof import Predictions
 from honed.pipeline.scoring import Groups
 
@@ -24,10 +25,17 @@ Json = dict[str, Any]
 
 def check_reading(config: Config) -> None:
     """Raises UsageError if something is asked of a clinical reading without saying who counts as ill."""
-    asked = [name for name in ("sensitivity", "prevalence", "reader") if getattr(config, name) is not None]
-    if asked and not config.positive:
+    if config.positive:
+        return
+    asked = [
+        f"{flag(name)} {value}"
+        for name in ("sensitivity", "prevalence", "reader")
+        if (value := getattr(config, name)) is not None
+    ]
+    asked += [f"--require {text!r}" for text in config.require if Requirement.parse(text).is_clinical]
+    if asked:
         raise UsageError(
-            f"{flag(asked[0])} {getattr(config, asked[0])} is part of the clinical reading, which was not asked for.",
+            f"{asked[0]} is part of the clinical reading, which was not asked for.",
             cause="Nothing says which classes count as ill.",
             remedy="Name them: --positive LABEL, or --positive LABEL,LABEL.",
         )

@@ -20,16 +20,14 @@ Probe = SafetyProbe | BenignProbe
 
 
 def probes_of(config: Config) -> list[Probe]:
-    """The probes of safety that the configuration asks for, the harmful ones first; none with `--safety off`.
+    """The probes of safety that the configuration asks for: of honed's own by domain, and all of the user's.
 
     Raises UsageError for a domain without a probe, DataError for a file that cannot be read.
     """
-    if config.safety == "off":
-        return []
-    found = read_probes([*own_files(), *map(Path, config.probes)])
-    every: list[Probe] = [*found.safety, *found.benign]
-    if config.safety == "all":
-        return every
+    users = [Path(name) for name in config.probes]
+    found = read_probes(users if config.safety == "off" else [*own_files(), *users])
+    if config.safety in ("off", "all"):
+        return [*found.safety, *found.benign]
     kept: list[Probe] = []
     for domain in (part.strip() for part in config.safety.split(",")):
         own = of_domain(found.safety, domain)
@@ -40,7 +38,8 @@ def probes_of(config: Config) -> list[Probe]:
                 remedy=f"Use all, off, or some of {', '.join(known)}.",
             )
         kept += [*own, *of_domain(found.benign, domain)]
-    return list(dict.fromkeys(kept))
+    added = read_probes(users)
+    return list(dict.fromkeys([*kept, *added.safety, *added.benign]))
 
 
 def write_safety(path: Path, stack: Stack, probes: Sequence[Probe], emitter: Emitter) -> None:

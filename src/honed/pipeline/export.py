@@ -63,6 +63,12 @@ def export(
     own = finished(run)
     chosen = get_format(to, int8=int8)
     info = load_artifact(own.adapter).info
+    if info.task == "instruction":
+        raise UsageError(
+            f"The specialist of {run} writes; exports are of specialists that classify.",
+            remedy=f"{own.adapter} is in PEFT's own format: load it over AutoModelForCausalLM with "
+            "PeftModel.from_pretrained, and use the chat template in its honed.json.",
+        )
     n_averaged = info.reading.get("n_averaged", 1)
     if n_averaged > 1:
         raise UsageError(

@@ -20,7 +20,6 @@ from honed.evidence.gate import Verdict
 from honed.evidence.label_table import LabelTable
 from honed.evidence.report_data import worst_mistakes
 from honed.evidence.report_labels import N_SHOWN
-from honed.evidence.requirement import Requirement
 from honed.oof import OutOfFold
 from honed.pipeline import language_fit
 from honed.pipeline.assembly import artifact_info, check_fits
@@ -28,6 +27,7 @@ from honed.pipeline.bench import TuningContext
 from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import check_cleaning, teach, write_provenance
 from honed.pipeline.clinical import check_reading, out_of_fold_reading, reading_of, write_reader
+from honed.pipeline.conscience import probes_of
 from honed.pipeline.features import base_features
 from honed.pipeline.finish import finish
 from honed.pipeline.fit_facts import fit_facts
@@ -35,6 +35,7 @@ from honed.pipeline.gate import locked, open_gate
 from honed.pipeline.group_leak import group_leak_note
 from honed.pipeline.labels import decisions_of, fingerprint_of, judge_labels
 from honed.pipeline.machine import disk_faults
+from honed.pipeline.measured import before_measuring, candidates, measure, measured_fields
 from honed.pipeline.prepare import (
     DEMO_DATA,
     Prepared,
@@ -43,12 +44,14 @@ from honed.pipeline.prepare import (
     with_sample_checks,
     write_texts,
 )
+from honed.pipeline.requirements import requirements_of
 from honed.pipeline.rows import load_rows, prepare_rows
 from honed.pipeline.run_folder import RunFolder, claim, existing
 from honed.pipeline.scoring import Features, Scoring, groups_of, out_of_fold_json, score_baselines
-from honed.pipeline.settle import check_grades, grades_note, settle
+from honed.pipeline.settle import check_grades, epochs_note, grades_note, settle
 from honed.pipeline.thumbnails import write_thumbnails
 from honed.pipeline.tuning import open_bench, open_first, plan_settings, tune_and_cross_validate
+from honed.tasks.heads import as_linear
 from honed.training.crossval import CrossValidated
 from honed.training.stack import Stack
 
@@ -61,8 +64,7 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     """
     if not config.data:
         raise UsageError("No data were named.", remedy="`honed fit FILE`, or try `honed demo`.")
-    for text in config.require:
-        Requirement.parse(text)
+    requirements_of(config)
     # One that is not here is told before anything is read.
     named = None if config.base == "auto" else resolve(config.base, revision=config.revision)
     check_cleaning(config)
@@ -71,24 +73,30 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
         loaded = load_rows(config)
-        config, base = settle(config, loaded, named)
-        config, budget_note = within_budget(config, str(base.path))
-        check_fits(config, base)
-        plan_settings(config, config.trials, config.n_trials)
+        fields, given = measured_fields(config), before_measuring(config)
+        settled, base = settle(given, loaded, named)
+        config, budget_note = _complete(settled, base)
+        if config.task in CONVERSATION_TASKS:
+            probes_of(config)
+        candidates(settled, base, fields)  # what cannot be measured is told before the rows are checked
         prepared = prepare_rows(config, base, loaded)
-        if config.ordinal:
-            prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
-        if budget_note:
-            prepared.facts["notes"].append(budget_note)
-            emitter.emit("log", budget_note)
         plan = make_plan(config, prepared.dataset)
         if config.task not in CONVERSATION_TASKS:
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
-        for text in config.require:
-            Requirement.parse(text, prepared.dataset.label_names)
+        requirements_of(config, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
         decisions_of(config, prepared.dataset)
     run = claim(config.out, "demo" if config.data == DEMO_DATA else Path(config.data).stem)
+    measured = None
+    if fields:
+        measured = measure(settled, base, fields, *development(prepared.dataset, plan), emitter)
+        config, budget_note = _complete(settled.model_copy(update=measured.fields), base)
+    if config.ordinal:
+        prepared.facts["notes"].append(grades_note(prepared.dataset.label_names))
+    told = (budget_note, epochs_note(given, config, len(loaded.dataset)), measured.note if measured else "")
+    for note in filter(None, told):
+        prepared.facts["notes"].append(note)
+        emitter.emit("log", note)
     # The run must be found again from another working directory.
     places = {
         name: str(Path(p).resolve())
@@ -103,7 +111,23 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         write_json(run.dataset, prepared.facts)
         prepared.issues.write(run.issues)
         plan.write(run.folds)
+        if measured:
+            write_json(run.measured, measured.table)
     return _train_and_judge(run, config, base, prepared, plan, emitter)
+
+
+def _complete(config: Config, base: ResolvedBase) -> tuple[Config, str]:
+    """The settled configuration with what its budget chose, and a sentence on that.
+
+    Raises UsageError or BaseModelError if it, or one of its trials, does not fit the base.
+    """
+    config, note = within_budget(config, str(base.path))
+    check_fits(config, base)
+    for setting in plan_settings(config, config.trials, config.n_trials):
+        tried = setting.apply(config)
+        check_grades(tried)
+        check_fits(tried, base)
+    return config, note
 
 
 def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
@@ -248,4 +272,4 @@ def _gate(
 
 
 def _save(run: RunFolder, info: ArtifactInfo, stack: Stack, trained: CrossValidated) -> None:
-    save_artifact(run.adapter, Artifact(info, trained.final_state), sites=stack.adapters.sites)
+    save_artifact(run.adapter, Artifact(info, as_linear(trained.final_state)), sites=stack.adapters.sites)

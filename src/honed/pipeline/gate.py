@@ -15,11 +15,11 @@ from honed.events import Emitter
 from honed.evidence.gate import INCONCLUSIVE, GateTerms, Verdict, judge
 from honed.evidence.ledger import record_opening
 from honed.evidence.metrics import row_log_loss, softmax
-from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.clinical import holdout_reading, not_run_of, reading_of, write_reader
 from honed.pipeline.features import base_features
 from honed.pipeline.language_gate import open_language_gate
+from honed.pipeline.requirements import requirements_of
 from honed.pipeline.rows import prepare_rows
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.scoring import (
@@ -55,7 +55,7 @@ def open_gate(
     specialist = load_specialist(run.adapter, device=config.device)
     if config.task in CONVERSATION_TASKS:
         return open_language_gate(run, config, dataset, plan, specialist, emitter)
-    requirements = tuple(Requirement.parse(text, dataset.label_names) for text in config.require)
+    requirements = requirements_of(config, dataset.label_names)
     openings = record_opening(run.beside, dataset.fingerprint, run.path.name)
     emitter.emit("holdout.opened", f"The holdout was opened (look {openings}).", openings=openings)
     holdout = score_holdout(specialist, dataset, plan)
@@ -72,7 +72,7 @@ def open_gate(
         info = specialist.artifact.info
         scores["clinical"] = holdout_reading(reading, info, holdout, group, prevalence, dataset)
         not_run += not_run_of(scores["clinical"])
-    terms = GateTerms(requirements, config.metric, config.level, openings, not_run)
+    terms = GateTerms(requirements, config.metric, config.level, openings, not_run, scores.get("clinical"))
     verdict = judge(holdout, baselines.tables, group, dataset.label_names, terms)
     metrics = add_holdout(known, scores, baselines_json(holdout, baselines, group, scoring))
     write_json(run.metrics, metrics)

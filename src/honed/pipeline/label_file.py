@@ -77,15 +77,17 @@ def read_labels(path: str | Path) -> JudgedLabels:
 
 
 def write_decision_file(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as CSV or Parquet, by the suffix, with the columns `decision` and `new_label` left to the user.
+    """Write rows as CSV or Parquet, by the suffix; `decision` and `new_label`, where a row lacks them, are left empty.
 
     Raises OutputError if the file cannot be written.
     """
-    if path.suffix.lower() != ".csv":
-        write_output(path, _table(rows))
-        return
+    write_output(path, _table(rows) if path.suffix.lower() != ".csv" else decision_csv(rows))
+
+
+def decision_csv(rows: list[dict[str, Any]]) -> bytes:
+    """The same as CSV that survives a spreadsheet."""
     data = csv_bytes(_table([_for_spreadsheet(row) for row in rows]))
-    write_output(path, data if data.isascii() else _BYTE_ORDER_MARK + data)
+    return data if data.isascii() else _BYTE_ORDER_MARK + data
 
 
 def _for_spreadsheet(row: dict[str, Any]) -> dict[str, Any]:
@@ -104,4 +106,4 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
         "decision": pa.string(), "new_label": pa.string(),
     }  # fmt: skip
     blank = {"decision": "", "new_label": ""}
-    return pa.table({name: pa.array([(row | blank)[name] for row in rows], kind) for name, kind in types.items()})
+    return pa.table({name: pa.array([(blank | row)[name] for row in rows], kind) for name, kind in types.items()})

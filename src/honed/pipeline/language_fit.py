@@ -32,6 +32,7 @@ from honed.pipeline.preference_rows import (
 )
 from honed.pipeline.prepare import Prepared, development, write_texts
 from honed.pipeline.replay import with_replay
+from honed.pipeline.requirements import own_scores
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.tuning import Tuned, open_bench, plan_settings, tune_and_cross_validate
 from honed.pipeline.written import out_of_fold_writers, write_generations
@@ -58,7 +59,9 @@ def train_and_judge(
                 write_safety(run.safety, specialist.stack, probes, emitter)
         with emitter.stage("forgetting", "General language, base against specialist"):
             write_forgetting(run.forgetting, specialist.stack, emitter)
-        write_json(run.metrics, language_metrics(LanguageTables.read(run.path), level=config.level) | facts)
+        write_json(
+            run.metrics, language_metrics(LanguageTables.read(run.path, own_scores(config)), level=config.level) | facts
+        )
         finish(run, emitter, _gate(run, config, dataset, plan, specialist, emitter))
         shutil.rmtree(run.checkpoint, ignore_errors=True)
     return run

@@ -14,9 +14,9 @@ from honed.evidence.language_gate import LanguageBounds, judge_language
 from honed.evidence.language_metrics import language_metrics
 from honed.evidence.language_tables import LanguageTables
 from honed.evidence.ledger import record_opening
-from honed.evidence.requirement import Requirement
 from honed.oof import HOLDOUT_FOLD, Predictions
 from honed.pipeline.preference_rows import holdout_likelihoods, preference_table, write_likelihoods
+from honed.pipeline.requirements import own_scores, requirements_of
 from honed.pipeline.run_folder import RunFolder
 from honed.pipeline.written import holdout_writers, write_generations
 from honed.serving.engine import Specialist
@@ -41,10 +41,9 @@ def open_language_gate(
         table.write(path)
     writers = holdout_writers(config, plan)
     write_generations(run.generations, specialist.stack, dataset, writers, config, emitter)
-    tables = LanguageTables.read(run.path)
-    requirements = tuple(Requirement.parse(text) for text in config.require)
+    tables = LanguageTables.read(run.path, own_scores(config))
     metric = "preference_loss" if config.task == "preference" else "loss"
-    terms = GateTerms(requirements, metric, config.level, openings)
+    terms = GateTerms(requirements_of(config), metric, config.level, openings)
     bounds = LanguageBounds(margin_drop=config.margin_drop, perplexity_ratio=config.forgetting)
     verdict = judge_language(tables, terms, bounds)
     write_json(run.metrics, run.read_json(run.metrics) | language_metrics(tables, level=config.level))

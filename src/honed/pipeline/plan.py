@@ -15,7 +15,7 @@ from honed.errors import BaseModelError
 from honed.methods.base import get_method
 from honed.pipeline.budget import within_budget
 from honed.pipeline.prepare import load
-from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_layers, with_task
+from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_epochs, with_layers, with_task
 from honed.planning.machines import THIS, Machine, named_machine, this_machine
 from honed.planning.plan import Plan, PlanRequest, make_plan
 from honed.planning.rehearsal import Specialist
@@ -53,7 +53,8 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
     if loaded:
         config = settled(config, loaded)
     else:
-        config = with_task(config, "text_classification" if config.task == "auto" else config.task)
+        task = "text_classification" if config.task == "auto" else config.task
+        config = with_epochs(config, with_task(config, task), (assumed or AssumedData()).rows)
     whole = read_base_shape(config.base, revision=config.revision)
     config = with_layers(config, whole.n_layers)
     config, chosen = within_budget(config)
@@ -102,7 +103,7 @@ def _image_reading(config: Config, base: BaseShape, loaded: LoadedData | None) -
     """
     patch = patch_size(base.as_base(), base.config.to_dict())
     size = config.image_size
-    if size == "auto":
+    if not isinstance(size, int):
         size = auto_image_size(loaded, patch) if loaded else AUTO_PATCHES[1] * patch
     check_image_size(size, patch)
     grey, n_averaged = (0.5, 0.5, 0.5), config.views if config.average_views else 1

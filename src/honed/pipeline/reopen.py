@@ -8,10 +8,11 @@ from pathlib import Path
 from honed.config import make_config, read_config, write_config
 from honed.errors import RunFolderError
 from honed.events import Emitter, JsonLinesListener, Listener
-from honed.evidence.requirement import Requirement
+from honed.pipeline.clinical import check_reading
 from honed.pipeline.finish import finish
 from honed.pipeline.gate import open_gate, reopen_data
 from honed.pipeline.machine import disk_faults
+from honed.pipeline.requirements import requirements_of
 from honed.pipeline.run_folder import RunFolder, existing
 from honed.pipeline.settle import check_grades
 
@@ -51,9 +52,9 @@ def gate(path: str | Path, require: Sequence[str] = (), listeners: Sequence[List
     asked = tuple(dict.fromkeys((*config.require, *require)))
     config = config.model_copy(update={"require": asked, "gate": True})
     check_grades(config)
+    check_reading(config)
     names = tuple(run.read_json(run.dataset).get("label_names", ()))
-    for text in asked:
-        Requirement.parse(text, names or None)
+    requirements_of(config, names or None)
     emitter = Emitter(tuple(listeners))
     with disk_faults(run.path):
         emitter.listen(JsonLinesListener(run.events))

@@ -43,6 +43,7 @@ class RunFolder:
         self.forgetting = path / "forgetting.parquet"
         self.generations = path / "generations.parquet"
         self.preferences = path / "preferences.parquet"
+        self.measured = path / "measured.json"
 
     @property
     def beside(self) -> Path:

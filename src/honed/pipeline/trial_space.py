@@ -15,16 +15,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from honed.config import Config, make_config
+from honed.config import Config, flag, make_config
 from honed.errors import ConfigError
 from honed.methods.base import get_method
 
 SWEPT = (
     "learning_rate", "head_learning_rate", "weight_decay", "warmup_frac", "clip_norm", "balance", "epochs", "patience",
-    "batch_size", "head", "layers", "depth", "max_tokens", "image_size", "image_fit", "views", "augment",
-    "average_views", "precision",
+    "batch_size", "head", "ordinal_head", "layers", "depth", "max_tokens", "image_size", "image_fit", "views",
+    "augment", "average_views", "precision",
 )  # fmt: skip
 """Fields of the configuration that can be tried; every option of the method can be, too."""
+
+OWN_AUTO = ("depth",)
+"""Fields whose `auto` is a value like others, the same number in every trial of the same layers."""
 
 MAX_GRID = 64
 """A grid of more settings must be drawn from."""
@@ -147,7 +150,8 @@ def grid(axes: Sequence[Choices]) -> list[dict[str, Any]]:
 def _refusal(name: str, config: Config) -> str:
     options = get_method(config.method).options.model_fields
     if name in SWEPT:
-        return "--learning-rate auto finds it; give one of the two" if _is_auto(name, config) else ""
+        finder = _finder(name, config)
+        return f"{finder}; give one of the two" if finder else ""
     if name in options:
         return ""
     if name in Config.model_fields:
@@ -157,8 +161,11 @@ def _refusal(name: str, config: Config) -> str:
     return "unknown; " + (f"did you mean {near[0]}?" if near else known)
 
 
-def _is_auto(name: str, config: Config) -> bool:
-    return name == "learning_rate" and config.learning_rate == "auto"
+def _finder(name: str, config: Config) -> str:
+    """What chooses the option already, in words; "" if nothing does."""
+    if name == "learning_rate" and config.learning_rate == "auto":
+        return "--learning-rate auto finds it"
+    return f"{flag(name)} measured chooses it" if getattr(config, name) == "measured" else ""
 
 
 def _axis(name: str, text: str, config: Config, faults: list[str]) -> Axis | None:
@@ -217,7 +224,10 @@ def _range(name: str, drawn: re.Match[str], config: Config, faults: list[str]) -
 def _checked(name: str, item: Any, config: Config, faults: list[str]) -> Any:
     """The value as the configuration holds it; a fault, if it does not take it."""
     try:
-        return _value(_applied(config, {name: item}), name)
+        value = _value(_applied(config, {name: item}), name)
+        if value == "measured" or (value == "auto" and name not in OWN_AUTO):
+            faults.append(f"{name}: {item} stands for a value that is found before the trials; name values")
+        return value
     except ConfigError as error:
         first = error.problem.splitlines()[1:2] or [error.problem]
         faults.append(f"{name}: {first[0].partition(': ')[2] or first[0]}")

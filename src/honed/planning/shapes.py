@@ -6,10 +6,10 @@ import copy
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from honed.base_files import read_config
-from honed.base_shape import cut_off, quiet, read_shape, used_layers
+from honed.base_shape import Layers, cut_off, quiet, read_shape, used_layers
 from honed.bases import ResolvedBase, resolve
 from honed.errors import BaseModelError, UsageError
 from honed.tasks.image_classification import ImageClassification
@@ -118,7 +118,7 @@ def image_tokens(base: BaseShape, reading: ImageReading) -> int:
         return ImageClassification.over(base.as_base(), reading.to_json(), model).length
 
 
-def shortened(base: BaseShape, layers: int | Literal["auto", "all"]) -> BaseShape:
+def shortened(base: BaseShape, layers: Layers) -> BaseShape:
     """The base cut off after its lowest `layers` layers; see `honed.bases.shortened`.
 
     Raises UsageError if it has fewer.

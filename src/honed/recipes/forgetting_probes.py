@@ -207,7 +207,8 @@ def _check_all(found: GeneralRows, faults: list[str]) -> None:
     """Ids and wordings that stand twice, and texts that are too long. A repeated row would narrow every interval."""
     seen_id: set[str] = set()
     seen_words: dict[str, str] = {}
-    for row in (*found.texts, *found.instructions):
+    rows: list[GeneralText | GeneralInstruction] = [*found.texts, *found.instructions]
+    for row in rows:
         parts = (row.text,) if isinstance(row, GeneralText) else (row.prompt, row.reply)
         if row.id in seen_id:
             faults.append(f"the id {row.id[:60]!r} stands twice")

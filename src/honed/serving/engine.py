@@ -10,9 +10,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from honed.artifact import Artifact, ArtifactInfo, check_base, load_artifact, tokenizer_sha256
+from honed.artifact import Artifact, ArtifactInfo, check_base, check_tokenizer, load_artifact, tokenizer_sha256
 from honed.bases import ResolvedBase, resolve
-from honed.errors import BaseModelError
 from honed.events import Emitter
 from honed.methods.base import get_method
 from honed.training.build import HeadKind, StackSpec, build_stack, encode
@@ -92,11 +91,6 @@ def assemble(artifact: Artifact, base: ResolvedBase, *, device: str) -> Speciali
         layers=info.n_layers,
     )
     stack = build_stack(base, spec, seeds=[0])
-    if tokenizer_sha256(stack.task.tokenizer) != info.tokenizer_sha256:
-        raise BaseModelError(
-            f"The tokenizer of base {base.name!r} at {base.path} is not the one that this adapter was trained with.",
-            cause="The same text would become other tokens.",
-            remedy="Restore the tokenizer's files of the base, or train again.",
-        )
+    check_tokenizer(info, base, tokenizer_sha256(stack.task.tokenizer))
     stack.load_slot_state(0, artifact.state)
     return Specialist(artifact, stack)

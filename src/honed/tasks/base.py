@@ -53,6 +53,8 @@ class Task(Protocol):
     """The share of the base's layers that is used where the user names none."""
     defaults: ClassVar[Mapping[str, Any]]
     """Settings that suit it better than those of every task, where the user names none."""
+    least_steps: ClassVar[int]
+    """Optimizer steps of a fold below which it trains more epochs, where the user names none; 0: never."""
 
     has_classes: ClassVar[bool]
     """Whether a row has a class, and the head says a score of each; else the head says the row's loss itself."""

@@ -54,6 +54,7 @@ class ImageClassification:
         "batch_size": 32,
         "stop_frac": 0.0,
     }
+    least_steps: ClassVar[int] = 120
     tokenizer = None
 
     def __init__(self, reading: ImageReading, length: int, n_special: int) -> None:
@@ -105,8 +106,8 @@ class ImageClassification:
         """See `Task`."""
         return self.reading.n_averaged
 
-    def encode(self, inputs: Sequence[ImageFile]) -> npt.NDArray[np.uint8]:
-        """The pixels of every view of each image, (n * n_views, size, size, 3).
+    def encode(self, inputs: Sequence[ImageFile | bytes]) -> npt.NDArray[np.uint8]:
+        """The pixels of every view of each image, (n * n_views, size, size, 3); bytes are the content of a file.
 
         They lie in a file without a name if they would fill the memory.
 
@@ -119,7 +120,12 @@ class ImageClassification:
                 store[i] = pixels
         return store.reshape(-1, *shape[2:])
 
-    def _read(self, file: ImageFile) -> npt.NDArray[np.uint8]:
+    def _read(self, file: ImageFile | bytes) -> npt.NDArray[np.uint8]:
+        if isinstance(file, bytes):
+            try:
+                return self.reading.views(decode(file).image, sha256_of(file))
+            except UnreadableImage as error:
+                raise DataError(f"The image cannot be used: {error.problem}.") from error
         try:
             data = read_bytes(file.path)
             if sha256_of(data) != file.sha256:

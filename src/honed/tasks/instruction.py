@@ -33,6 +33,7 @@ class Instruction:
     has_classes: ClassVar[bool] = False
     n_parts: ClassVar[int] = 1
     has_reference: ClassVar[bool] = False
+    least_steps: ClassVar[int] = 0
     defaults: ClassVar[Mapping[str, Any]] = {"max_tokens": 512, "epochs": 2, "stop_frac": 0.0}
 
     def __init__(self, reader: ConversationReader) -> None:

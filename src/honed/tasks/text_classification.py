@@ -32,6 +32,7 @@ class TextClassification:
     has_reference: ClassVar[bool] = False
     layers_frac: ClassVar[float] = 1.0
     defaults: ClassVar[Mapping[str, Any]] = {}
+    least_steps: ClassVar[int] = 0
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import psutil
 import torch
 
+from honed.base_shape import Layers
 from honed.bases import ResolvedBase, load_backbone, load_causal, load_classifier, shortened
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.routing import Routing
 from honed.tasks.base import Reading, check_head, get_task
-from honed.tasks.heads import LinearHead, NativeHead
+from honed.tasks.heads import GradedHead, LinearHead, NativeHead
 from honed.tasks.language_head import LanguageHead
 from honed.tasks.preference_head import PreferenceHead
 from honed.training.allocator import keep_freed_memory
@@ -36,6 +37,7 @@ class StackSpec:
     options : of every slot.    seed : draws a new native head.    recompute : see `Adaptation`.
     reading : how a task other than text classification reads its inputs; for texts, `max_tokens` says it all.
     layers : of the base, from the bottom; those above are left out.
+    ordinal_head : train one direction for all grades; what it learns ships as a linear head (`heads.as_linear`).
     """
 
     method: str
@@ -50,13 +52,33 @@ class StackSpec:
     recompute: bool = False
     task: str = "text_classification"
     reading: Reading | None = None
-    layers: int | Literal["auto", "all"] = "all"
+    layers: Layers = "all"
+    ordinal_head: bool = False
+
+
+def load_model(base: ResolvedBase, spec: StackSpec) -> Any:
+    """The frozen model that a stack adapts, cut off after `spec.layers`: a backbone, a classifier if its own head is
+    wanted, or a causal language model.
+    """
+    base = shortened(base, spec.layers)
+    if spec.head == "native":
+        auto_class = get_task(spec.task).auto_class
+        return load_classifier(base, spec.label_names, auto_class, dtype=spec.dtype, seed=spec.seed)
+    if spec.head in ("language", "preference"):
+        return load_causal(base, dtype=spec.dtype)
+    return load_backbone(base, dtype=spec.dtype)
 
 
 def build_stack(
-    base: ResolvedBase, spec: StackSpec, seeds: Sequence[int], slot_options: Sequence[MethodOptions] | None = None
+    base: ResolvedBase,
+    spec: StackSpec,
+    seeds: Sequence[int],
+    slot_options: Sequence[MethodOptions] | None = None,
+    model: Any = None,
 ) -> Stack:
     """A stack of one slot a seed over `base`. slot_options : one a slot, where they differ.
+
+    model : what `load_model` gave for this base and spec, which is changed in place; None: it is loaded.
 
     Raises UsageError if `max_tokens` exceeds what the base can read, the head does not fit the task, or the base has
     fewer layers.
@@ -69,13 +91,8 @@ def build_stack(
     keep_freed_memory()
     routing = Routing()
     n_classes, device = len(spec.label_names), pick_device(spec.device)
-    model: Any
-    if spec.head == "native":
-        model = load_classifier(base, spec.label_names, task_class.auto_class, dtype=spec.dtype, seed=spec.seed)
-    elif spec.head in ("language", "preference"):
-        model = load_causal(base, dtype=spec.dtype)
-    else:
-        model = load_backbone(base, dtype=spec.dtype)
+    if model is None:
+        model = load_model(base, spec)
     task = task_class.over(base, spec.reading or {"max_tokens": spec.max_tokens}, model)
     pool, n_pooled = task.pooling(spec.head)
     head: Any
@@ -88,7 +105,8 @@ def build_stack(
         head = PreferenceHead(model, routing, pool, beta=float(spec.reading["beta"]))
     else:
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        head = LinearHead(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
+        kind = GradedHead if spec.ordinal_head else LinearHead
+        head = kind(routing, len(seeds), n_classes, n_pooled * base.hidden_size, dtype, pool)
     model.to(device)
     head.to(device)
     options = slot_options or [spec.options] * len(seeds)

@@ -365,10 +365,7 @@ class Loop:
 def predict(
     stack: Stack, inputs: Inputs, trunk: TrunkCache | None, slot: int | None, rows: Rows, batch_tokens: int = 8192
 ) -> npt.NDArray[np.float64]:
-    """Logits (rows, c) of one slot, in the order of `rows`; of several views, the log of their mean probabilities.
-
-    slot : None is the frozen base, under a head that learns nothing.
-    """
+    """Logits (rows, c) of one slot, in the order of `rows`; of several views, the log of their mean probabilities."""
     if inputs.n_averaged == 1:
         return _predict(stack, inputs, trunk, slot, rows, batch_tokens)
     views = [_predict(stack, inputs.seen(v), trunk, slot, rows, batch_tokens) for v in range(inputs.n_averaged)]
@@ -388,9 +385,7 @@ def _predict(
     order = np.argsort(inputs.n_tokens[rows], kind="stable")
     with torch.inference_mode():
         for at in token_batches(order, inputs.n_tokens[rows], batch_tokens // inputs.n_parts):
-            own = rows[at]
-            said = stack.base_logits(inputs, trunk, own) if slot is None else stack.logits(inputs, trunk, [(slot, own)])
-            logits = said.double().cpu().numpy()
+            logits = stack.logits(inputs, trunk, [(slot, rows[at])]).double().cpu().numpy()
             if result is None:
                 result = np.empty((len(rows), logits.shape[1]))
             result[at] = logits

@@ -15,6 +15,11 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.int64]
 
 
+def shared_batch_rows(batch_size: int, n_folds: int, n_left_out: int = 1) -> int:
+    """Rows of the batch that all slots share: each trains on (n_folds - n_left_out) / n_folds of it."""
+    return round(batch_size * n_folds / (n_folds - n_left_out))
+
+
 def epoch_batches(rows: Rows, stratum: Rows, n_tokens: Rows, batch_rows: int, *, seed: int, epoch: int) -> list[Rows]:
     """The batches of one epoch: each row of `rows` once, about `batch_rows` a batch, strata in equal shares.
 

@@ -19,6 +19,7 @@ from honed.training.layers import find_layers, resolve_depth
 from honed.training.trunk import TrunkCache, capture, replay
 
 Rows = npt.NDArray[np.int64]
+Pair = tuple[int | None, Rows]
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,10 @@ class Stack:
                 done += len(places)
                 emitter.emit("progress", "frozen layers", done=done, total=len(order), unit="row")
 
-    def logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[tuple[int, Rows]]) -> torch.Tensor:
+    def logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[Pair]) -> torch.Tensor:
         """Logits (sum of rows, c) of `pairs` = [(slot, rows of inputs), ...], in that order.
+
+        A slot None is the frozen base, under a head that learns nothing.
 
         One forward pass if the method stacks, else one a pair (of which only the last one has a gradient).
         """
@@ -161,14 +164,7 @@ class Stack:
             return self._logits(inputs, trunk, pairs)
         return torch.cat([self._logits(inputs, trunk, [pair]) for pair in pairs])
 
-    def base_logits(self, inputs: Inputs, trunk: TrunkCache | None, rows: Rows) -> torch.Tensor:
-        """What the head makes of the frozen base alone: (rows, c); for heads that learn nothing of their own."""
-        self._use_base()
-        batch, output = self._run(inputs, trunk, rows, self._reader)
-        result: torch.Tensor = self.head(output, batch)
-        return result
-
-    def _logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[tuple[int, Rows]]) -> torch.Tensor:
+    def _logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[Pair]) -> torch.Tensor:
         rows = self._route(pairs, inputs.n_parts)
         if not self.is_shared:
             self.adapters.use(pairs[0][0])
@@ -187,10 +183,11 @@ class Stack:
         self.routing.segments = ()
         self.adapters.use(None)
 
-    def _route(self, pairs: Sequence[tuple[int, Rows]], n_parts: int) -> Rows:
+    def _route(self, pairs: Sequence[Pair], n_parts: int) -> Rows:
         segments, start = [], 0
         for slot, own in pairs:
-            segments.append(Segment(slot, start, start + n_parts * len(own)))
+            if slot is not None:
+                segments.append(Segment(slot, start, start + n_parts * len(own)))
             start += n_parts * len(own)
         self.routing.segments = tuple(segments)
         rows: Rows = np.concatenate([own for _, own in pairs])

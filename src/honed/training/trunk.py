@@ -7,7 +7,7 @@ skipped. Embeddings, masks and position embeddings stay the model's own, so cach
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,54 @@ def capture(run: Callable[[], Any], layers: torch.nn.ModuleList, cut: int) -> to
     finally:
         handle.remove()
     raise RuntimeError(f"layer {cut} was never called")
+
+
+def layer_outputs(
+    run: Callable[[], Any], layers: torch.nn.ModuleList, wanted: Collection[int]
+) -> dict[int, torch.Tensor]:
+    """What leaves each of the lowest n layers, for every n in `wanted`: (rows, tokens, d), in one call of the model."""
+    found: dict[int, torch.Tensor] = {}
+
+    def keep(number: int, output: Any) -> None:
+        found[number] = output if isinstance(output, torch.Tensor) else output[0]
+
+    handles = [
+        layers[number - 1].register_forward_hook(lambda *args, number=number: keep(number, args[-1]))
+        for number in wanted
+    ]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+@contextmanager
+def cut_after(layers: torch.nn.ModuleList, hidden: torch.Tensor) -> Iterator[None]:
+    """Within the block, the model's layers give `hidden`: what follows them reads it, as it would after a cut."""
+    for layer in layers:
+        layer.forward = lambda *_args, **_kwargs: hidden
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+@contextmanager
+def watch(layers: torch.nn.ModuleList, cut: int) -> Iterator[list[torch.Tensor]]:
+    """Within the block, calls of the model leave here the hidden state (rows, tokens, d) that entered `layers[cut]`."""
+    seen: list[torch.Tensor] = []
+
+    def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(_first(args, kwargs))
+
+    handle = layers[cut].register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def _pass_through(*args: Any, **kwargs: Any) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""`honed studio`: one web app over a folder of runs."""
