@@ -136,6 +136,7 @@ def test_a_holdout_that_stayed_shut_is_opened_later(run: Path, cli: Cli, tmp_pat
         (("--chosen", "nothing"), "--chosen nothing: there is no such column"),
         (("--beta", "0"), "--beta"),
         (("--trials", "beta=0.1,0.3"), "it scales the loss"),
+        (("--trials", "max_tokens=64,96"), "--trials max_tokens does not fit preferences"),
         (("--text", "prompt"), "--text prompt does not fit --task preference"),
     ],
 )

@@ -149,8 +149,9 @@ class Bench:
                 self.trunk = make_trunk(
                     stack, self.inputs, context.base.hidden_size, context.spill, config.cache_frac, context.emitter
                 )
-        if is_new:
-            self._inputs = with_reference(stack, self.inputs, self.trunk)
+        if is_new and stack.task.has_reference:
+            with context.emitter.stage("reference", "What the frozen base says of the same rows"):
+                self._inputs = with_reference(stack, self.inputs, self.trunk)
         self._read = read
 
     def loop(self, index: int = 0, referee: Referee | None = None) -> Loop:

@@ -71,13 +71,14 @@ def load_talk(config: Config, table: pa.Table) -> LoadedData:
     unfit = {
         "--messages": config.messages, "--response": config.response,
         "--train-on all": config.train_on == "all", "--replay": config.replay,
+        "--trials max_tokens": "max_tokens" in (config.trials or ""),
     }  # fmt: skip
     for flag, value in unfit.items():
         if value:
             raise UsageError(
                 f"{flag} does not fit preferences.",
                 cause="A row is a prompt with two replies, and only these are compared.",
-                remedy=f"Leave {flag.split()[0]} out, or use --task instruction.",
+                remedy="Leave it out, or use --task instruction.",
             )
     return load_preferences(table, roles_of_conversations(config))
 

@@ -150,9 +150,7 @@ def encode(stack: Stack, inputs: Sequence[Any]) -> Inputs:
 
 
 def with_reference(stack: Stack, inputs: Inputs, trunk: TrunkCache | None) -> Inputs:
-    """The examples with what the frozen base says of them, for a task that compares with it; else as they are."""
-    if not stack.task.has_reference:
-        return inputs
+    """The examples with what the frozen base says of them, for a task that compares with it (`has_reference`)."""
     said = predict(stack, inputs, trunk, None, np.arange(len(inputs.n_tokens)))
     return replace(inputs, encoded=stack.task.referenced(inputs.encoded, said))
 
