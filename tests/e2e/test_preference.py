@@ -135,6 +135,8 @@ def test_a_holdout_that_stayed_shut_is_opened_later(run: Path, cli: Cli, tmp_pat
         (("--replay", "0.5"), "--replay does not fit preferences"),
         (("--chosen", "nothing"), "--chosen nothing: there is no such column"),
         (("--beta", "0"), "--beta"),
+        (("--balance", "1"), "--balance does not fit preferences"),
+        (("--require", "perplexity <= 3"), "the task preference has no perplexity"),
         (("--trials", "beta=0.1,0.3"), "it scales the loss"),
         (("--trials", "max_tokens=64,96"), "--trials max_tokens does not fit preferences"),
         (("--text", "prompt"), "--text prompt does not fit --task preference"),
@@ -152,3 +154,13 @@ def test_check_finds_pairs_by_their_columns(run: Path, cli: Cli) -> None:
     said = cli("check", run.parent / "pairs.jsonl", "--base", run.parent / "base", "--json")
     assert said.code == 0, said.stderr
     assert "Format preference" in json.dumps(said.json)
+
+
+def test_personal_data_in_a_rejected_reply_are_found(run: Path, cli: Cli, tmp_path: Path) -> None:
+    rows = pairs(8)[:8]
+    rows[3]["rejected"] = "Write to jane.doe@example.org and ask."
+    twice = [*rows, {**rows[5], "rejected": "Who knows?"}]  # no duplicate: another reply was rejected
+    said = cli("check", l.write_rows(tmp_path / "pairs.jsonl", twice), "--base", run.parent / "base", "--json")
+    counts = said.json["checks"]["counts"] if "checks" in said.json else said.json["counts"]
+    assert any(name.startswith("personal") for name in counts)
+    assert "exact_duplicate" not in counts

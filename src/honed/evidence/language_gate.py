@@ -122,7 +122,7 @@ def _requirement_check(requirement: Requirement, holdout: Part, level: float) ->
     try:
         if holdout.preferences is not None and name in OF_LIKELIHOODS:
             figure = preference_estimate(holdout.preferences, "specialist", name, holdout.group, level=level)
-        elif name in LOSS_SCORES or name == "preference_loss":
+        elif name in (LOSS_SCORES if holdout.preferences is None else ("preference_loss",)):
             figure = loss_estimate(holdout.specialist, holdout.group, name, level=level)
         elif holdout.replies is None or name not in holdout.replies.specialist:
             return requirement_not_run(requirement, "no generated reply on the holdout has this score")

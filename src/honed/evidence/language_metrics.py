@@ -17,7 +17,9 @@ from honed.evidence.safety import safety_json
 NO_BASE = "not run, because the frozen base did not score these rows"
 NO_SAFETY = "not run, because the run folder has no safety.parquet"
 NO_FORGETTING = "not run, because the run folder has no forgetting.parquet"
-PAIRED_LOSSES = ("loss", "row_loss", "preference_loss")
+TOKEN_LOSSES = ("loss", "row_loss")
+PAIRED_LOSSES = (*TOKEN_LOSSES, "preference_loss")
+"""Losses in which a specialist is compared with its base."""
 
 
 def language_metrics(tables: LanguageTables, *, level: float = 0.95) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def difference_metrics(part: Part, *, level: float = 0.95) -> dict[str, Any]:
     """Score -> specialist minus base on the same rows. Perplexity has none: its ratio is exp of that of the loss."""
     found: dict[str, Any] = {}
     if part.base is not None:
-        for name in PAIRED_LOSSES[:2] if part.preferences is None else PAIRED_LOSSES[2:]:
+        for name in TOKEN_LOSSES if part.preferences is None else ("preference_loss",):
             found[name] = figure_json(
                 partial(loss_difference, part.specialist, part.base, part.group, name, level=level)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from honed.config import Config
@@ -56,9 +57,10 @@ def are_conversations(config: Config, table: pa.Table) -> bool:
 
 
 def _are_preferences(config: Config, table: pa.Table) -> bool:
-    if config.task == "auto":
-        return bool(config.chosen or config.rejected) or looks_like_preferences(table)
-    return config.task == "preference"
+    if config.task != "auto":
+        return config.task == "preference"
+    is_other = bool(config.messages or config.response)
+    return bool(config.chosen or config.rejected) or (not is_other and looks_like_preferences(table))
 
 
 def load_talk(config: Config, table: pa.Table) -> LoadedData:
@@ -71,7 +73,7 @@ def load_talk(config: Config, table: pa.Table) -> LoadedData:
     unfit = {
         "--messages": config.messages, "--response": config.response,
         "--train-on all": config.train_on == "all", "--replay": config.replay,
-        "--trials max_tokens": "max_tokens" in (config.trials or ""),
+        "--balance": config.balance, "--trials max_tokens": "max_tokens" in (config.trials or ""),
     }  # fmt: skip
     for flag, value in unfit.items():
         if value:
@@ -118,7 +120,7 @@ def prepare_conversations(
     if form.name == "preference":
         further = IssueTable.concat(further, preference_checks(dataset, reader))
     checks = {**checked.summary, "personal_columns": personal.summary()}
-    checks["counts"] = dict(sorted({**checks["counts"], **further.counts()}.items()))
+    checks["counts"] = dict(sorted((Counter(checks["counts"]) + Counter(further.counts())).items()))
     named = {name: getattr(form.columns, name) for name in PARTS}
     facts = {
         "source": config.data,

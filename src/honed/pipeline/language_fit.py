@@ -25,11 +25,7 @@ from honed.pipeline.fit_facts import fit_facts
 from honed.pipeline.gate import locked
 from honed.pipeline.language_gate import open_language_gate
 from honed.pipeline.machine import disk_faults
-from honed.pipeline.preference_rows import (
-    out_of_fold_likelihoods,
-    preference_table,
-    write_likelihoods,
-)
+from honed.pipeline.preference_rows import out_of_fold_likelihoods, preference_table, write_likelihoods
 from honed.pipeline.prepare import Prepared, development, write_texts
 from honed.pipeline.replay import with_replay
 from honed.pipeline.requirements import own_scores
