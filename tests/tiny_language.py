@@ -14,10 +14,12 @@ import numpy as np
 from honed.bases import ResolvedBase, load_tokenizer, resolve
 from honed.data.chat_template import template_of
 from honed.data.conversations import Conversation, Message
+from honed.data.preferences import Preference
 from honed.methods.base import get_method
-from honed.training.build import StackSpec, build_stack, encode, row_weights
+from honed.training.build import StackSpec, build_stack, encode, row_weights, with_reference
 from honed.training.loop import Examples
-from honed.training.stack import Stack
+from honed.training.stack import Inputs, Stack
+from honed.training.trunk import TrunkCache
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -100,6 +102,35 @@ def language_stack(
     own = get_method(method).options(**options)
     spec = StackSpec(method, own, "language", depth, ("reply",), 256, dtype, "cpu", task="instruction", reading=reading)
     return build_stack(base, spec, seeds)
+
+
+def preferences(n: int = 18) -> list[Preference]:
+    """Pairs: the reply of the row was chosen; one of another wording, longer or shorter, was rejected."""
+    rejected = ("I do not know.", "Look for it yourself, please.", "{} {}")
+    return [
+        Preference(row.messages, rejected[i % 3].format(COLOURS[i % 4], THINGS[i % 10]))
+        for i, row in enumerate(conversations(n))
+    ]
+
+
+def preference_stack(
+    base: str | ResolvedBase, seeds: Sequence[int], *, method: str = "lora", depth: int | str = 2,
+    dtype: str = "float64", beta: float = 0.1,
+) -> Stack:  # fmt: skip
+    """A stack of one slot a seed that learns preferences."""
+    found = tiny_base(base) if isinstance(base, str) else base
+    template = template_of(load_tokenizer(found)).to_json()
+    reading = {"template": template, "max_tokens": 256, "train_on": "responses", "beta": beta}
+    own = get_method(method).options()
+    spec = StackSpec(
+        method, own, "preference", depth, ("reply",), 256, dtype, "cpu", task="preference", reading=reading
+    )  # fmt: skip
+    return build_stack(found, spec, seeds)
+
+
+def preference_inputs(stack: Stack, trunk: TrunkCache | None, n: int = 6) -> Inputs:
+    """Pairs, with what the frozen base says of them."""
+    return with_reference(stack, encode(stack, preferences(n)), trunk)
 
 
 def language_examples(stack: Stack, n: int = 18, n_folds: int = 5) -> Examples:

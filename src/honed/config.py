@@ -44,21 +44,25 @@ class Config(BaseModel):
     """column of the reply (default: the obvious one)"""
     system: str | None = None
     """column of the system prompt (default: the obvious one); '' switches it off"""
+    chosen: str | None = None
+    """column of the reply that was preferred (default: the obvious one)"""
+    rejected: str | None = None
+    """column of the reply that was not (default: the obvious one)"""
     test_file: str | None = None
     """a test file of your own: rows that stand in both are reported"""
     base: str = "auto"
     """base model: a name of `honed bases`, a local folder, or a hub id; auto: minilm, for images dinov2-small"""
     revision: str | None = None
     """branch, tag or commit of a hub base"""
-    task: Literal["auto", "text_classification", "image_classification", "instruction"] = "auto"
+    task: Literal["auto", "text_classification", "image_classification", "instruction", "preference"] = "auto"
     """what the specialist does; auto goes by the columns"""
     method: str = "lora"
     """how the base is adapted"""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """options of the method"""
-    head: Literal["auto", "mean", "cls", "both", "native", "language", "measured"] = "auto"
+    head: Literal["auto", "mean", "cls", "both", "native", "language", "preference", "measured"] = "auto"
     """linear layer on the mean of the last hidden state (mean: texts), the first token (cls), or both of them (both: \
-images); native: the model class's own head; language: the output layer of a language \
+images); native: the model class's own head; language, preference: the output layer of a language \
 model; measured: by linear probes of the development rows"""
     layers: Annotated[int, Field(ge=1)] | Literal["auto", "all", "measured"] = "auto"
     """how many of the base's layers are used, from the bottom; the rest is cut off: all, a number, or auto: all for \
@@ -67,6 +71,8 @@ texts, half for images; measured: by linear probes of the development rows"""
     """how many top layers are adapted; what lies below is computed once: auto, all, or a number"""
     train_on: Literal["responses", "all"] = "responses"
     """of conversations, what is learned: the replies alone, or every token"""
+    beta: float = Field(0.1, gt=0, le=100)
+    """of preferences, how dearly a step away from the base is bought: the larger, the closer the specialist stays"""
     max_tokens: int = Field(128, ge=4, le=1_000_000)
     """texts are cut after this many tokens (conversations: 512)"""
     image_size: Annotated[int, Field(ge=8, le=4096)] | Literal["auto", "measured"] = "auto"

@@ -31,7 +31,7 @@ READING = ImageReading(28, "letterbox", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 3)
 
 
 def test_tasks_are_discovered() -> None:
-    assert list(discover_tasks()) == ["image_classification", "instruction", "text_classification"]
+    assert list(discover_tasks()) == ["image_classification", "instruction", "preference", "text_classification"]
     with pytest.raises(UsageError, match="Did you mean 'image_classification'"):
         get_task("image_clasification")
     check_head(TASK, "both")

@@ -18,11 +18,12 @@ from honed.recipes.library import read_recipe
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Data": (
-        "text", "image", "label", "group", "id", "template", "messages", "prompt", "response", "system", "test_file",
+        "text", "image", "label", "group", "id", "template", "messages", "prompt", "response", "system",
+        "chosen", "rejected", "test_file",
     ),
     "Model": (
         "base", "revision", "task", "method", "method_options", "parameters", "head", "ordinal_head", "layers", "depth",
-        "max_tokens", "train_on",
+        "max_tokens", "train_on", "beta",
         "image_size", "image_fit", "views", "augment", "average_views",
     ),
     "Training": (

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from honed.evidence.run_facts import RunFacts
 
-NAMES = {"loss": "Loss", "rouge_l": "ROUGE-L"}
+NAMES = {"loss": "Loss", "preference_loss": "Pair loss", "preference_accuracy": "Chosen wins", "rouge_l": "ROUGE-L"}
 PLACES = {"out_of_fold": "out of fold", "holdout": "holdout"}
 
 
 def language_scores(facts: RunFacts) -> Table:
-    """Loss (nats per token) and, where replies were written, ROUGE-L of specialist and base."""
+    """Loss (nats per token) and, where replies were written, ROUGE-L of both; of pairs, loss and share won."""
     from rich import box
     from rich.table import Table
 
@@ -26,7 +26,7 @@ def language_scores(facts: RunFacts) -> Table:
         "The frozen base": {"out_of_fold": base, "holdout": base.get("holdout")},
     }
     places = [place for place in PLACES if isinstance(own[place], dict)]
-    names = [name for name in NAMES if any(name in (own[place] or {}) for place in places)]
+    names = [name for name in NAMES if any(name in (own[place] or {}) for place in places)][:2]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in names:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from honed.app.console import out, printable, write_json
 from honed.app.language_outcome import language_lines, language_next, language_scores
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.errors import GateFailed
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def show_outcome(run: RunFolder, *, as_json: bool, is_demo: bool = False) -> int
         text.append(f"\n- {printable(reason)}")
     console = out()
     console.print(Panel(text, border_style=style, padding=(1, 2), width=min(console.width, 100)))
-    is_language = facts.metrics.get("task") == "instruction"
+    is_language = facts.metrics.get("task") in CONVERSATION_TASKS
     console.print(language_scores(facts) if is_language else _scores(facts))
     for note in facts.dataset.get("notes") or []:
         console.print(f"Note: {printable(note)}", markup=False, style="dim")
@@ -88,7 +89,7 @@ def _as_json(run: RunFolder, facts: RunFacts, code: int, following: list[str]) -
 def _next_commands(run: RunFolder, facts: RunFacts, *, is_demo: bool) -> list[str]:
     from shlex import quote
 
-    if facts.metrics.get("task") == "instruction":
+    if facts.metrics.get("task") in CONVERSATION_TASKS:
         return language_next(str(run.path), facts)
     path = quote(str(run.path))
     if is_demo:

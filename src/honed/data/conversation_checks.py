@@ -25,6 +25,7 @@ from honed.data.languages import languages
 from honed.data.personal.find import find_personal_batch, mask
 from honed.data.personal.hit import Finder, Hit
 from honed.data.personal_checks import PersonalData
+from honed.data.preferences import Preference
 from honed.data.text_checks import strange_characters
 from honed.data.text_index import SameTexts, TextIndex, name_keys
 from honed.data.token_checks import Tokenizer
@@ -108,7 +109,9 @@ def _asked(row: Conversation) -> str:
 
 
 def _said(row: Conversation) -> str:
-    return "\n".join(message.content for message in row.messages)
+    """Everything that stands in it, a rejected reply too."""
+    rejected = [row.rejected] if isinstance(row, Preference) else []
+    return "\n".join([*(message.content for message in row.messages), *rejected])
 
 
 def _n_replies(row: Conversation) -> int:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-FormatName = Literal["messages", "sharegpt", "alpaca", "prompt_response"]
+CONVERSATION_TASKS = ("instruction", "preference")
+"""Tasks whose rows are conversations."""
+FormatName = Literal["messages", "sharegpt", "alpaca", "prompt_response", "preference"]
 OBVIOUS_MESSAGES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
 OBVIOUS_PROMPT = ("prompt", "instruction", "question", "query", "input", "user")
 OBVIOUS_RESPONSE = ("response", "output", "completion", "answer", "reply", "assistant")
@@ -67,10 +69,19 @@ class Conversation:
 
 
 @dataclass(frozen=True)
+class ReadRow:
+    """told : what the user should know of the row, as (check, reason)."""
+
+    conversation: Conversation
+    told: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class ConversationRoles:
     """The columns that play a part. None asks for the obvious column; "" says that there is none.
 
     messages : a list of messages a row; it excludes `prompt`, `response` and `system`.
+    chosen, rejected : two replies to compare, in the place of `response` and `messages`.
     """
 
     messages: str | None = None
@@ -79,6 +90,8 @@ class ConversationRoles:
     system: str | None = None
     group: str | None = None
     id: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,10 @@ class ConversationFormat:
         if named.messages:
             keys = "/".join(KEYS["sharegpt" if self.name == "sharegpt" else "messages"])
             return f"Format {self.name}: column {named.messages!r} holds lists of {keys}."
+        if self.name == "preference":
+            prompt = f"prompt {named.prompt!r}; " if named.prompt else ""
+            system = f"; system prompt {named.system!r}" if named.system else ""
+            return f"Format preference: {prompt}chosen {named.chosen!r}; rejected {named.rejected!r}{system}."
         prompt = f"{named.prompt!r}" + (f", below it {self.input!r}" if self.input else "")
         parts = [f"prompt {prompt}", f"reply {named.response!r}" if named.response else ""]
         parts.append(f"system prompt {named.system!r}" if named.system else "")
@@ -105,7 +122,8 @@ class ConversationFormat:
 
     def used(self) -> set[str | None]:
         """The columns that the conversation is made of."""
-        return {self.columns.messages, self.columns.prompt, self.columns.response, self.columns.system, self.input}
+        own = self.columns
+        return {own.messages, own.prompt, own.response, own.system, own.chosen, own.rejected, self.input}
 
 
 def find_format(table: pa.Table, roles: ConversationRoles, *, require_reply: bool = True) -> ConversationFormat:
@@ -125,10 +143,10 @@ def find_format(table: pa.Table, roles: ConversationRoles, *, require_reply: boo
     listed, unread = named_column(names, roles.messages, "--messages"), ""
     if roles.messages is None and not roles.prompt and not roles.response:
         listed = obvious_column(names, OBVIOUS_MESSAGES, set())
-        if listed and not _list_keys(table, listed):
+        if listed and not list_keys(table, listed):
             unread, listed = f" Column {listed!r} holds no list of messages that can be read.", None
     if listed:
-        name: FormatName = "sharegpt" if _list_keys(table, listed) == KEYS["sharegpt"] else "messages"
+        name: FormatName = "sharegpt" if list_keys(table, listed) == KEYS["sharegpt"] else "messages"
         return ConversationFormat(name, replace(roles, messages=listed, prompt=None, response=None, system=None))
     system = named_column(names, roles.system, "--system")
     response = named_column(names, roles.response, "--response", optional=not require_reply)
@@ -173,27 +191,33 @@ def load_conversations(table: pa.Table, roles: ConversationRoles, *, require_rep
     and fewer than 4 usable rows (with `require_reply`).
     """
     form = find_format(table, roles, require_reply=require_reply)
+    rows = [_read(turns, require_reply=require_reply) for turns in _rows(table, form)]
+    return conversation_data(table, form, rows, require_reply=require_reply)
+
+
+def conversation_data(
+    table: pa.Table, form: ConversationFormat, rows: Sequence[ReadRow | BrokenRow], *, require_reply: bool
+) -> LoadedData:
+    """The dataset of rows that were read, one a row of the table; as `load_conversations`, and raises as that does."""
     names, notices = table.column_names, [form.sentence()]
-    group = named_column(names, roles.group, "--group", optional=not require_reply)
-    identifier = named_column(names, roles.id, "--id")
-    if roles.id is None:
+    group = named_column(names, form.columns.group, "--group", optional=not require_reply)
+    identifier = named_column(names, form.columns.id, "--id")
+    if form.columns.id is None:
         identifier = obvious_column(names, OBVIOUS_ID, form.used() | {group})
-    if roles.group is None:
+    if form.columns.group is None:
         group = find_group(names, form.used() | {identifier}, notices)
     found = Roles(group=group, id=identifier)
 
     conversations: list[Conversation] = []
     told: list[tuple[int, str, str]] = []
     broken: dict[int, BrokenRow] = {}
-    for i, turns in enumerate(_rows(table, form)):
-        try:
-            if isinstance(turns, BrokenRow):
-                raise turns
-            kept, left_out = ordered(turns, require_reply=require_reply)
-        except BrokenRow as fault:
-            broken[i], kept, left_out = fault, [], []
-        told += [(i, check, reason) for check, reason in left_out]
-        conversations.append(Conversation(tuple(Message(role, content) for role, content in kept)))
+    for i, row in enumerate(rows):
+        if isinstance(row, BrokenRow):
+            broken[i] = row
+            conversations.append(Conversation(()))
+            continue
+        conversations.append(row.conversation)
+        told += [(i, check, reason) for check, reason in row.told]
     n = len(conversations)
     keep = [i for i in range(n) if not require_reply or i not in broken]
     if require_reply and len(keep) < MIN_ROWS:
@@ -227,6 +251,21 @@ def load_conversations(table: pa.Table, roles: ConversationRoles, *, require_rep
     return LoadedData(dataset, IssueTable.from_issues(issues), found, n, tuple(notices), form)
 
 
+def _read(turns: Sequence[Turn] | BrokenRow, *, require_reply: bool) -> ReadRow | BrokenRow:
+    if isinstance(turns, BrokenRow):
+        return turns
+    try:
+        kept, told = ordered(turns, require_reply=require_reply)
+    except BrokenRow as fault:
+        return fault
+    return ReadRow(conversation_of(kept), told)
+
+
+def conversation_of(turns: Sequence[Turn]) -> Conversation:
+    """Turns in order as a conversation."""
+    return Conversation(tuple(Message(role, content) for role, content in turns))
+
+
 def _rows(table: pa.Table, form: ConversationFormat) -> list[Sequence[Turn] | BrokenRow]:
     """The turns of every row, or why it has none."""
     columns = form.columns
@@ -258,7 +297,7 @@ def _rows(table: pa.Table, form: ConversationFormat) -> list[Sequence[Turn] | Br
     return rows
 
 
-def _list_keys(table: pa.Table, name: str) -> tuple[str, str] | None:
+def list_keys(table: pa.Table, name: str) -> tuple[str, str] | None:
     """The keys of the first message in the first cells of a column; None if these hold no list of messages."""
     for cell in table.column(name).slice(0, _GUESS_ROWS).to_pylist():
         try:
@@ -290,9 +329,12 @@ def _stripped(table: pa.Table, name: str | None, flag: str) -> list[str]:
 
 
 def _too_few(form: ConversationFormat, n: int, n_kept: int, broken: Mapping[int, BrokenRow]) -> DataError:
+    is_pair = form.name == "preference"
+    what = "two different replies" if is_pair else "a reply"
+    flags = "--prompt, --chosen and --rejected" if is_pair else "--messages, or --prompt and --response"
     why = next((f" Row {i + 1}: {fault.reason}." for i, fault in broken.items()), "")
     return DataError(
-        f"Only {n_kept} of the {n} rows hold a prompt and a reply; at least {MIN_ROWS} are needed.{why}",
+        f"Only {n_kept} of the {n} rows hold a prompt and {what}; at least {MIN_ROWS} are needed.{why}",
         cause=form.sentence(),
-        remedy="Mend the rows, or name other columns with --messages, or --prompt and --response.",
+        remedy=f"Mend the rows, or name other columns with {flags}.",
     )

@@ -33,8 +33,9 @@ from honed.evidence.gate import (
 )
 from honed.evidence.language import loss_difference, loss_estimate
 from honed.evidence.language_metrics import PAIRED_LOSSES
-from honed.evidence.language_scores import LOSS_SCORES, REPLY_SCORES, own_score
+from honed.evidence.language_scores import LOSS_SCORES, PREFERENCE_SCORES, REPLY_SCORES, own_score
 from honed.evidence.language_tables import LanguageTables, Part
+from honed.evidence.preferences import OF_LIKELIHOODS, preference_estimate
 from honed.evidence.reply_scores import reply_estimate
 from honed.evidence.requirement import Requirement
 from honed.evidence.safety import SafetyTable, bad_preferred_change, falling_categories, margin_change
@@ -117,9 +118,12 @@ def judge_language(tables: LanguageTables, terms: GateTerms, bounds: LanguageBou
 
 def _requirement_check(requirement: Requirement, holdout: Part, level: float) -> Check:
     name = requirement.metric
+    figure: Estimate
     try:
-        if name in LOSS_SCORES:
-            figure: Estimate = loss_estimate(holdout.specialist, holdout.group, name, level=level)
+        if holdout.preferences is not None and name in OF_LIKELIHOODS:
+            figure = preference_estimate(holdout.preferences, "specialist", name, holdout.group, level=level)
+        elif name in (LOSS_SCORES if holdout.preferences is None else ("preference_loss",)):
+            figure = loss_estimate(holdout.specialist, holdout.group, name, level=level)
         elif holdout.replies is None or name not in holdout.replies.specialist:
             return requirement_not_run(requirement, "no generated reply on the holdout has this score")
         else:
@@ -136,8 +140,12 @@ def _base_check(holdout: Part, terms: GateTerms) -> Check:
     found = _measured(lambda: loss_difference(holdout.specialist, base, holdout.group, terms.metric, level=terms.level))
     if isinstance(found, str):
         return check_row("baseline", BASE, NOT_RUN, f"Not run: comparison with the frozen base, because {found}")
-    title = "loss" if terms.metric == "loss" else "loss, mean over rows,"
-    shown = f"{title} {_span(found)} nats per token on the same rows"
+    title, unit = {
+        "loss": ("loss", "nats per token"),
+        "row_loss": ("loss, mean over rows,", "nats per token"),
+        "preference_loss": ("preference loss", "nats per pair"),
+    }[terms.metric]
+    shown = f"{title} {_span(found)} {unit} on the same rows"
     outcome = _outcome(-found.high, -found.low, 0.0)
     sentence = {
         MET: f"Better than the frozen base with confidence: {shown}.",
@@ -290,5 +298,5 @@ def language_requirement(text: str, own_scores: tuple[str, ...] = ()) -> Require
 
     Raises UsageError for a condition that cannot be meant.
     """
-    known = {**LOSS_SCORES, **REPLY_SCORES, **{name: own_score(name) for name in own_scores}}
+    known = {**LOSS_SCORES, **PREFERENCE_SCORES, **REPLY_SCORES, **{name: own_score(name) for name in own_scores}}
     return Requirement.parse(text, metrics=known)

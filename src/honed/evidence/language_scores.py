@@ -52,6 +52,23 @@ LOSS_SCORES = {
         ),
     )
 }
+PREFERENCE_SCORES = {
+    score.name: score
+    for score in (
+        LanguageScore("preference_loss", "Preference loss (nats per pair)",
+                      "-log sigmoid of by how much more than the base it favours the chosen reply; 0.693 is the base's",
+                      False),
+        LanguageScore("reward_accuracy", "Moved towards the chosen reply",
+                      "pairs in which the chosen reply gained more likelihood over the base than the rejected one",
+                      True, 0.0, 1.0),
+        LanguageScore("preference_accuracy", "Chosen reply preferred",
+                      "pairs in which the chosen reply is the likelier one, per token", True, 0.0, 1.0),
+        LanguageScore("chosen_loss", "Loss of the chosen replies (nats per token)",
+                      "tuning on preferences can make both replies less likely; this is what became of the chosen one",
+                      False),
+    )
+}  # fmt: skip
+"""Of pairs, a chosen and a rejected reply to the same prompt."""
 REPLY_SCORES = {
     score.name: score
     for score in (
@@ -73,4 +90,5 @@ def own_score(name: str) -> LanguageScore:
 
 def language_score(name: str) -> LanguageScore:
     """The score of that name; an unknown one is the user's own."""
-    return LOSS_SCORES.get(name) or REPLY_SCORES.get(name) or own_score(name)
+    known = {**LOSS_SCORES, **PREFERENCE_SCORES, **REPLY_SCORES}
+    return known.get(name) or own_score(name)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from honed.evidence.forgetting import ForgettingTable
+from honed.evidence.preferences import PreferenceTable
 from honed.evidence.reply_rates import ProbeReplies
 from honed.evidence.reply_scores import Generations, ReplyScores, Score, groups_of_examples, score_replies
 from honed.evidence.run_facts import read_rows
@@ -23,12 +24,14 @@ class Part:
 
     base : the frozen base on the same rows, None where it was not scored.    group : (m,) aligned with `specialist`.
     replies : scores of generated replies to some of the rows, None where none was generated.
+    preferences : aligned with `specialist`, where the rows are pairs.
     """
 
     specialist: Predictions
     base: Predictions | None
     group: npt.NDArray[np.str_]
     replies: ReplyScores | None = None
+    preferences: PreferenceTable | None = None
 
     @property
     def reply_group(self) -> npt.NDArray[np.str_]:
@@ -65,7 +68,8 @@ class LanguageTables:
             other = Predictions.read(run / "baselines" / base) if (run / "baselines" / base).exists() else None
             found = None if replies is None else replies.of_part(name)
             names = groups_of_examples(table.example_id.tolist(), group)
-            return Part(table, other, names, found if found is not None and len(found.example_id) else None)
+            kept = found if found is not None and len(found.example_id) else None
+            return Part(table, other, names, kept, PreferenceTable.read(run, name, table.example_id))
 
         has_holdout = (run / "holdout.parquet").exists()
         return LanguageTables(

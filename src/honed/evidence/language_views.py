@@ -10,7 +10,8 @@ from honed.data.personal.find import mask
 from honed.evidence.forgetting import KINDS
 from honed.evidence.language_metrics import NO_BASE, NO_FORGETTING, NO_SAFETY
 from honed.evidence.language_plots import PairRow, margin_cloud, pair_forest
-from honed.evidence.language_scores import LOSS_SCORES, REPLY_SCORES, LanguageScore, language_score
+from honed.evidence.language_scores import LOSS_SCORES, PREFERENCE_SCORES, REPLY_SCORES, LanguageScore, language_score
+from honed.evidence.preferences import worst_pairs
 from honed.evidence.reply_scores import Generations
 from honed.evidence.report_data import FULL_CHARACTERS, about_view, settings
 from honed.evidence.report_format import NOT_RUN, Figure, bare_reason, count, decimal, excerpt, figure, finite, percent
@@ -42,7 +43,7 @@ def language_verdict(facts: RunFacts) -> Json:
     where = str(view["where"])
     own, base = (_scores_of(facts, who, where) for who in ("specialist", "base"))
     tiles = []
-    for name in ("loss", "perplexity"):
+    for name in ("loss", "perplexity", "preference_loss", "preference_accuracy"):
         mine, other = figure(own.get(name)), figure(base.get(name))
         if mine.value is not None:
             beside = "" if other.value is None else f"the base: {decimal(other.value)}"
@@ -85,18 +86,20 @@ def language_scores_view(facts: RunFacts) -> Json:
         "tables": tables,
         "scores": [{"name": score.title, "meaning": score.meaning} for score in used.values()],
         "levels": [percent(level, 0) for level in sorted(levels)],
-        "has_replies": any(name not in LOSS_SCORES for name in used),
+        "has_replies": any(name not in {**LOSS_SCORES, **PREFERENCE_SCORES} for name in used),
     }
 
 
 def _names(scores: Mapping[str, Any]) -> list[str]:
     """The scores of a part in their order, the user's own last."""
-    known: dict[str, LanguageScore] = {**LOSS_SCORES, **REPLY_SCORES}
+    known: dict[str, LanguageScore] = {**LOSS_SCORES, **PREFERENCE_SCORES, **REPLY_SCORES}
     return [name for name in known if name in scores] + [name for name in scores if name not in known]
 
 
 def length_view(facts: RunFacts) -> Json:
-    """Loss from short to long replies."""
+    """Loss from short to long replies; empty for preferences, of which a pair has no length."""
+    if facts.metrics.get("task") == "preference":
+        return {}
     found = facts.metrics.get("length") or []
     rows = [
         PairRow(_tokens(row), figure(row.get("base"), bare_reason(NO_BASE)), figure(row.get("specialist")))
@@ -226,6 +229,22 @@ def replies_view(table: Generations | None) -> Json:
     }
 
 
+def pairs_view(facts: RunFacts) -> Json:
+    """The cross-validated pairs that tuning moved furthest to the wrong side; empty where the rows are no pairs."""
+    if facts.metrics.get("task") != "preference":
+        return {}
+    found = worst_pairs(facts.run)
+    names = ("prompt", "chosen", "rejected")
+    return {
+        "not_run": NOT_RUN + "the run kept no texts (--no-keep-texts)" if found is None else "",
+        "rows": [
+            {"example_id": mask(pair.example_id), "gain": f"{pair.gain:+.2f}"}
+            | {name: excerpt(mask(getattr(pair, name)), FULL_CHARACTERS) for name in names}
+            for pair in found or []
+        ],
+    }
+
+
 def language_about(facts: RunFacts) -> Json:
     """What this specialist is, and what it read: format, template, which tokens carry the loss, what was cut."""
     view = about_view(facts)
@@ -233,9 +252,11 @@ def language_about(facts: RunFacts) -> Json:
     cut = finite(checks.get("truncation_frac"))
     template = section(section(facts.adapter, "reading"), "template").get("source")
     limit = facts.adapter.get("max_tokens") or facts.config.get("max_tokens")
+    is_pair = facts.metrics.get("task") == "preference"
     told = [
         ("Format of the data", section(facts.dataset, "conversations").get("format")),
-        ("Loss on", facts.config.get("train_on")),
+        ("Loss on", None if is_pair else facts.config.get("train_on")),
+        ("Preferences", f"DPO, beta {facts.config.get('beta')}" if is_pair else None),
         ("Most tokens a row", limit),
         ("Rows cut there", None if cut is None else percent(cut)),
         ("General rows mixed in", facts.config.get("replay")),
@@ -257,4 +278,5 @@ TRAINING = (
 
 def training_view(facts: RunFacts) -> list[tuple[str, str]]:
     """The settings that a card names."""
-    return settings(facts.config, TRAINING)
+    own = ("task", "beta", *TRAINING) if facts.metrics.get("task") == "preference" else TRAINING
+    return settings(facts.config, own)

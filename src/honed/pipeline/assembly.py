@@ -11,6 +11,7 @@ from honed.base_files import read_config
 from honed.bases import ResolvedBase, load_tokenizer, shortened
 from honed.config import Config
 from honed.data.chat_template import ConversationReader, template_of
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.errors import UsageError
 from honed.methods.base import MethodOptions, get_method
 from honed.tasks.base import Reading, check_head, get_task
@@ -44,7 +45,7 @@ def check_fits(config: Config, base: ResolvedBase) -> None:
             cause="The model class's own head has a direction for each class.",
             remedy="Use --head mean, cls or both, or leave --ordinal-head out.",
         )
-    if reading_of(config, base) is None or config.task == "instruction":
+    if reading_of(config, base) is None or config.task in CONVERSATION_TASKS:
         check_max_tokens(base, config.max_tokens)
     pick_device(config.device)
 
@@ -58,9 +59,10 @@ def reading_of(config: Config, base: ResolvedBase) -> Reading | None:
     if config.task != "image_classification":
         if config.views > 1:
             raise UsageError(f"--views {config.views} is for images; {config.data} holds texts.")
-        if config.task == "instruction":
+        if config.task in CONVERSATION_TASKS:
             own = conversation_reader(base, config.max_tokens, config.train_on)
-            return {"template": own.template.to_json(), "max_tokens": own.max_tokens, "train_on": own.train_on}
+            read = {"template": own.template.to_json(), "max_tokens": own.max_tokens, "train_on": own.train_on}
+            return read if config.task == "instruction" else {**read, "beta": config.beta}
         return None
     assert isinstance(config.image_size, int), "settle the configuration first"
     check_image_size(config.image_size, patch_size(base, read_config(base.path)))

@@ -21,7 +21,7 @@ from honed.events import Emitter
 from honed.methods.base import MethodOptions, get_method
 from honed.pipeline.assembly import options_of, reading_of, slot_seed, stack_spec, training_options
 from honed.pipeline.trial_space import Setting
-from honed.training.build import build_stack, encode, make_trunk, row_weights
+from honed.training.build import build_stack, encode, make_trunk, row_weights, with_reference
 from honed.training.loop import Examples, Loop, Referee
 from honed.training.schedule import shared_batch_rows
 from honed.training.stack import Inputs, Stack
@@ -133,14 +133,15 @@ class Bench:
 
     def _build(self, config: Config, seeds: Sequence[int], options: Sequence[MethodOptions]) -> None:
         context = self.context
+        is_new = False
         self.group = self._stack = None  # the old stack goes before the new one comes
         with context.emitter.stage("load", f"Loading {context.base.name} and reading the rows"):
             self._stack = stack = build_stack(
                 context.base, stack_spec(config, context.base, context.part.label_names), seeds, options
             )
             read = (reading_of(config, context.base) or config.max_tokens, config.precision, stack.cut)
-            if self._inputs is None or read[0] != self._read[0]:
-                self._inputs = encode(stack, context.part.inputs)
+            if self._inputs is None or read[0] != self._read[0] or (stack.task.has_reference and read != self._read):
+                self._inputs, is_new = encode(stack, context.part.inputs), True
         if read != self._read:
             self.trunk = None
             context.spill.unlink(missing_ok=True)  # whoever still reads the old one keeps it
@@ -148,6 +149,9 @@ class Bench:
                 self.trunk = make_trunk(
                     stack, self.inputs, context.base.hidden_size, context.spill, config.cache_frac, context.emitter
                 )
+        if is_new and stack.task.has_reference:
+            with context.emitter.stage("reference", "What the frozen base says of the same rows"):
+                self._inputs = with_reference(stack, self.inputs, self.trunk)
         self._read = read
 
     def loop(self, index: int = 0, referee: Referee | None = None) -> Loop:

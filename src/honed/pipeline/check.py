@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config
-from honed.data.conversations import load_conversations
 from honed.data.folds import HOLDOUT, FoldPlan
 from honed.data.issue_stream import IssueStream
 from honed.data.personal.find import find_personal_batch
@@ -25,8 +24,8 @@ from honed.pipeline.assembly import conversation_reader
 from honed.pipeline.check_stored import MAX_PLANNED_ROWS, check_stored
 from honed.pipeline.conversations import (
     are_conversations,
+    load_talk,
     prepare_conversations,
-    roles_of_conversations,
 )
 from honed.pipeline.prepare import EMBEDDED, Prepared, load, make_plan, prepare, roles_of, with_sample_checks
 from honed.pipeline.settle import settled, with_task
@@ -123,8 +122,8 @@ def check(
 
 
 def _conversations(config: Config, not_run: list[str], finder: Finder, *, needs_base: bool) -> Prepared:
-    config = with_task(config, "instruction")
-    loaded = load_conversations(read_table(config.data), roles_of_conversations(config), require_reply=True)
+    loaded = load_talk(config, read_table(config.data))
+    config = settled(config, loaded)
     base = _base(config, not_run, needs_base=needs_base)
     reader = conversation_reader(base, config.max_tokens, config.train_on) if base else None
     return prepare_conversations(config, reader, loaded, finder)

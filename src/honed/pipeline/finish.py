@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from honed.artifact import write_json
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.events import Emitter
 from honed.evidence.card import write_card
 from honed.evidence.gate import Verdict
@@ -29,6 +30,6 @@ def write_pages(path: Path) -> tuple[Path, Path]:
     Raises RunFolderError if one of them is missing or truncated, OutputError if a page cannot be written.
     """
     run = RunFolder(path)
-    if run.metrics.exists() and run.read_json(run.metrics).get("task") == "instruction":
+    if run.metrics.exists() and run.read_json(run.metrics).get("task") in CONVERSATION_TASKS:
         return write_language_card(path), write_language_report(path)
     return write_card(path), write_report(path)

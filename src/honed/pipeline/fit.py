@@ -10,6 +10,7 @@ from pathlib import Path
 from honed.artifact import Artifact, ArtifactInfo, save_artifact, write_json
 from honed.bases import ResolvedBase, resolve
 from honed.config import Config, make_config, read_config, write_config
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.errors import EvidenceError, RunFolderError, UsageError
@@ -75,12 +76,12 @@ def fit(config: Config, listeners: Sequence[Listener] = ()) -> RunFolder:
         fields, given = measured_fields(config), before_measuring(config)
         settled, base = settle(given, loaded, named)
         config, budget_note = _complete(settled, base)
-        if config.task == "instruction":
+        if config.task in CONVERSATION_TASKS:
             probes_of(config)
         candidates(settled, base, fields)  # what cannot be measured is told before the rows are checked
         prepared = prepare_rows(config, base, loaded)
         plan = make_plan(config, prepared.dataset)
-        if config.task != "instruction":
+        if config.task not in CONVERSATION_TASKS:
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
         requirements_of(config, prepared.dataset.label_names)
         reading_of(config, prepared.dataset.label_names)
@@ -148,7 +149,7 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
     with emitter.stage("check", f"Reading and checking {config.data}"):
         prepared = prepare_rows(config, base)
         plan = make_plan(config, prepared.dataset)
-        if config.task != "instruction":
+        if config.task not in CONVERSATION_TASKS:
             prepared = with_sample_checks(prepared, prepared.dataset.take(plan.development))
     if run.folds.exists() and FoldPlan.read(run.folds).dataset_fingerprint != plan.dataset_fingerprint:
         raise RunFolderError(
@@ -169,7 +170,7 @@ def resume(path: str | Path, listeners: Sequence[Listener] = ()) -> RunFolder:
 def _train_and_judge(
     run: RunFolder, config: Config, base: ResolvedBase, prepared: Prepared, plan: FoldPlan, emitter: Emitter
 ) -> RunFolder:
-    if config.task == "instruction":
+    if config.task in CONVERSATION_TASKS:
         return language_fit.train_and_judge(run, config, base, prepared, plan, emitter)
     dataset = prepared.dataset
     with disk_faults(run.path):

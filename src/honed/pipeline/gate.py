@@ -7,6 +7,7 @@ import numpy as np
 from honed.artifact import write_json
 from honed.bases import resolve
 from honed.config import Config
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.data.dataset import Dataset
 from honed.data.folds import FoldPlan
 from honed.errors import RunFolderError
@@ -52,7 +53,7 @@ def open_gate(
     The opening is written to the ledger before a single row is scored.
     """
     specialist = load_specialist(run.adapter, device=config.device)
-    if config.task == "instruction":
+    if config.task in CONVERSATION_TASKS:
         return open_language_gate(run, config, dataset, plan, specialist, emitter)
     requirements = requirements_of(config, dataset.label_names)
     openings = record_opening(run.beside, dataset.fingerprint, run.path.name)

@@ -15,6 +15,7 @@ from honed.events import Emitter, JsonLinesListener
 from honed.evidence.gate import Verdict
 from honed.evidence.language_metrics import language_metrics
 from honed.evidence.language_tables import LanguageTables
+from honed.evidence.preferences import PAIR
 from honed.oof import OutOfFold, Predictions
 from honed.pipeline.assembly import artifact_info
 from honed.pipeline.bench import Bench, TuningContext
@@ -25,6 +26,7 @@ from honed.pipeline.fit_facts import fit_facts
 from honed.pipeline.gate import locked
 from honed.pipeline.language_gate import open_language_gate
 from honed.pipeline.machine import disk_faults
+from honed.pipeline.preference_rows import out_of_fold_likelihoods, preference_table, write_likelihoods
 from honed.pipeline.prepare import Prepared, development, write_texts
 from honed.pipeline.replay import with_replay
 from honed.pipeline.requirements import own_scores
@@ -85,13 +87,17 @@ def _train(
     oof = OutOfFold.check(
         tuned.trained.predictions,
         planned_fold=dict(zip(plan.example_id.tolist(), plan.fold.tolist(), strict=True)),
-        label_names=dataset.label_names,
+        label_names=PAIR if config.task == "preference" else dataset.label_names,
         dataset_fingerprint=dataset.fingerprint,
         plan_fingerprint=plan.dataset_fingerprint,
     )
     oof.predictions.write(run.oof)
     run.baselines.mkdir(exist_ok=True)
     base_table.write(run.baselines / "base.parquet")
+    if config.task == "preference":
+        likelihoods = out_of_fold_likelihoods(bench, part_plan, oof.predictions)
+        pairs = [part.inputs[row] for row in part_plan.scored] if config.keep_texts else None
+        write_likelihoods(run.preferences, likelihoods, pairs)
     if tuned.report is None:  # else each fold's model was of another setting, and most of them are gone
         with emitter.stage("replies", "Replies to unseen rows, base beside specialist"):
             writers = out_of_fold_writers(config, part_plan)
@@ -104,15 +110,19 @@ def _train(
 def _base_predictions(bench: Bench, plan: FoldPlan) -> Predictions:
     """The table of the frozen base, which learned from no row."""
     rows = plan.scored
-    loss = predict(bench.stack, bench.inputs, bench.trunk, None, rows)[:, 0]
     zeros = np.zeros(len(rows), dtype=np.int64)
+    if bench.stack.task.has_reference:  # the base is its own reference, so it favours neither reply more than itself
+        return preference_table(plan.example_id[rows], plan.fold[rows], np.zeros((len(rows), 2)))
+    loss = predict(bench.stack, bench.inputs, bench.trunk, None, rows)[:, 0]
     weight = row_weights(bench.stack, bench.inputs)[rows]
     return Predictions(plan.example_id[rows], zeros, plan.fold[rows], zeros, loss, weight, None)
 
 
 def _save(run: RunFolder, config: Config, base: ResolvedBase, tuned: Tuned, dataset: Dataset) -> None:
+    # However it was trained, it is used as a model of instructions.
+    shipped = tuned.config.model_copy(update={"task": "instruction", "head": "language"})
     info = artifact_info(
-        tuned.config, base, tuned.stack, dataset.label_names,
+        shipped, base, tuned.stack, dataset.label_names,
         temperature=1.0, dataset_fingerprint=dataset.fingerprint,
     )  # fmt: skip
     save_artifact(run.adapter, Artifact(info, tuned.trained.final_state), sites=tuned.stack.adapters.sites)

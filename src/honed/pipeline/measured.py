@@ -74,7 +74,7 @@ def candidates(config: Config, base: ResolvedBase, fields: Sequence[str]) -> dic
     measure where there are no classes.
     """
     task = get_task(config.task)
-    if fields and not task.has_classes:
+    if fields and (not task.has_classes or task.has_reference):
         raise UsageError(f"{flag(fields[0])} measured is for classes, which a probe can tell; there are none here.")
     grid: dict[str, list[Any]] = {
         "layers": [used_layers(config.layers, base.n_layers, base.name)],

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from honed.config import Config
+from honed.data.conversations import CONVERSATION_TASKS
 from honed.errors import UsageError
 from honed.evidence.language_gate import language_requirement
+from honed.evidence.language_scores import LOSS_SCORES, PREFERENCE_SCORES, REPLY_SCORES
 from honed.evidence.reply_scores import Score, load_score
 from honed.evidence.requirement import Requirement
 
@@ -26,8 +28,8 @@ def own_scores(config: Config) -> dict[str, Score]:
 
 def _parse(text: str, config: Config, label_names: Sequence[str] | None) -> Requirement:
     names = tuple(own_scores(config))
-    if config.task == "instruction":
-        return language_requirement(text, names)
+    if config.task in CONVERSATION_TASKS:
+        return _fitting(language_requirement(text, names), config.task)
     try:
         return Requirement.parse(text, label_names)
     except UsageError as error:
@@ -37,3 +39,14 @@ def _parse(text: str, config: Config, label_names: Sequence[str] | None) -> Requ
             return language_requirement(text, names)
         except UsageError:
             raise error from None
+
+
+def _fitting(requirement: Requirement, task: str) -> Requirement:
+    """The condition. Raises UsageError if its figure is one of pairs and the task has none, or the reverse."""
+    other, own = (LOSS_SCORES, PREFERENCE_SCORES) if task == "preference" else (PREFERENCE_SCORES, LOSS_SCORES)
+    if requirement.metric in other:
+        raise UsageError(
+            f"--require {requirement.text!r}: the task {task} has no {requirement.metric}.",
+            remedy=f"Known are {', '.join([*own, *REPLY_SCORES])}.",
+        )
+    return requirement

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from honed.bases import ResolvedBase
 from honed.config import Config
-from honed.data.conversations import Conversation, load_conversations
+from honed.data.conversations import Conversation
 from honed.data.loading import LoadedData
 from honed.pipeline.assembly import conversation_reader
-from honed.pipeline.conversations import are_conversations, prepare_conversations, roles_of_conversations
+from honed.pipeline.conversations import are_conversations, load_talk, prepare_conversations
 from honed.pipeline.prepare import EMBEDDED, Prepared, load, prepare, read_source
 
 
 def load_rows(config: Config) -> LoadedData:
     """Read what the configuration names."""
     if config.data not in EMBEDDED and are_conversations(config, table := read_source(config.data)):
-        return load_conversations(table, roles_of_conversations(config), require_reply=True)
+        return load_talk(config, table)
     return load(config)
 
 

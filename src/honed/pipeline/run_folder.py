@@ -44,6 +44,7 @@ class RunFolder:
         self.replies = path / "replies.parquet"
         self.detector = path / "detector.parquet"
         self.generations = path / "generations.parquet"
+        self.preferences = path / "preferences.parquet"
         self.measured = path / "measured.json"
 
     @property

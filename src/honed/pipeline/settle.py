@@ -13,6 +13,7 @@ from honed.bases import ResolvedBase, resolve
 from honed.config import Config, flag
 from honed.data.conversations import Conversation
 from honed.data.loading import LoadedData
+from honed.data.preferences import Preference
 from honed.errors import UsageError
 from honed.evidence.metrics import METRICS
 from honed.pipeline.requirements import requirements_of
@@ -35,7 +36,7 @@ def settled(config: Config, loaded: LoadedData) -> Config:
     """
     task = "image_classification" if loaded.roles.image else "text_classification"
     if isinstance(loaded.dataset.inputs[0], Conversation):
-        return with_task(config, "instruction")
+        return with_task(config, "preference" if isinstance(loaded.dataset.inputs[0], Preference) else "instruction")
     if config.task not in ("auto", task):
         named = "images" if loaded.roles.image else "texts"
         raise UsageError(

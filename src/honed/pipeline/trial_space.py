@@ -41,6 +41,7 @@ REFUSED = {
     "template": _OTHER_ROWS, "test_file": _OTHER_ROWS, "folds": _OTHER_ROWS, "holdout_frac": _OTHER_ROWS,
     "stop_frac": _OTHER_ROWS, "ordinal": _NO_EFFECT, "task": _OTHER_ROWS,
     "base": _COMPARE, "revision": _COMPARE, "method": _COMPARE,
+    "beta": "it scales the loss by which settings are compared",
     "seed": "the seed that looks best on a stop part is only the luckiest",
     "out": _NO_EFFECT, "device": _NO_EFFECT, "gate": _NO_EFFECT, "require": _NO_EFFECT, "metric": _NO_EFFECT,
     "level": _NO_EFFECT, "keep_texts": _NO_EFFECT, "cache_frac": _NO_EFFECT, "gradient_checkpointing": _NO_EFFECT,

@@ -58,6 +58,10 @@ class Task(Protocol):
 
     has_classes: ClassVar[bool]
     """Whether a row has a class, and the head says a score of each; else the head says the row's loss itself."""
+    n_parts: ClassVar[int]
+    """Encodings that `encode` gives of each example that are read together; the head makes one row of them."""
+    has_reference: ClassVar[bool]
+    """Whether a row's loss compares with what the frozen base says; then `referenced(encoded, said)` puts that in."""
 
     @property
     def n_views(self) -> int:

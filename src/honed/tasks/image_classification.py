@@ -45,6 +45,8 @@ class ImageClassification:
     heads: ClassVar[tuple[str, ...]] = ("mean", "cls", "both", "native")
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
     has_classes: ClassVar[bool] = True
+    n_parts: ClassVar[int] = 1
+    has_reference: ClassVar[bool] = False
     layers_frac: ClassVar[float] = 0.5
     defaults: ClassVar[Mapping[str, Any]] = {
         "epochs": 8,

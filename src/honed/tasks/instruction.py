@@ -31,6 +31,8 @@ class Instruction:
     n_views = n_averaged = 1
     layers_frac: ClassVar[float] = 1.0
     has_classes: ClassVar[bool] = False
+    n_parts: ClassVar[int] = 1
+    has_reference: ClassVar[bool] = False
     least_steps: ClassVar[int] = 100
     defaults: ClassVar[Mapping[str, Any]] = {"max_tokens": 512, "epochs": 2, "batch_size": 8, "stop_frac": 0.0}
 

@@ -28,6 +28,8 @@ class TextClassification:
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     n_views = n_averaged = 1
     has_classes: ClassVar[bool] = True
+    n_parts: ClassVar[int] = 1
+    has_reference: ClassVar[bool] = False
     layers_frac: ClassVar[float] = 1.0
     defaults: ClassVar[Mapping[str, Any]] = {}
     least_steps: ClassVar[int] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +21,13 @@ from honed.routing import Routing
 from honed.tasks.base import Reading, check_head, get_task
 from honed.tasks.heads import GradedHead, LinearHead, NativeHead
 from honed.tasks.language_head import LanguageHead
+from honed.tasks.preference_head import PreferenceHead
 from honed.training.allocator import keep_freed_memory
+from honed.training.loop import predict
 from honed.training.stack import Adaptation, Inputs, Stack
 from honed.training.trunk import TrunkCache
 
-HeadKind = Literal["mean", "cls", "both", "native", "language"]
+HeadKind = Literal["mean", "cls", "both", "native", "language", "preference"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def load_model(base: ResolvedBase, spec: StackSpec) -> Any:
     if spec.head == "native":
         auto_class = get_task(spec.task).auto_class
         return load_classifier(base, spec.label_names, auto_class, dtype=spec.dtype, seed=spec.seed)
-    if spec.head == "language":
+    if spec.head in ("language", "preference"):
         return load_causal(base, dtype=spec.dtype)
     return load_backbone(base, dtype=spec.dtype)
 
@@ -98,6 +100,9 @@ def build_stack(
         head = NativeHead(model, routing, len(seeds), pool)
     elif spec.head == "language":
         head = LanguageHead(model, routing, pool)
+    elif spec.head == "preference":
+        assert spec.reading is not None
+        head = PreferenceHead(model, routing, pool, beta=float(spec.reading["beta"]))
     else:
         dtype = torch.float64 if spec.dtype == "float64" else torch.float32
         kind = GradedHead if spec.ordinal_head else LinearHead
@@ -139,13 +144,20 @@ def pick_device(name: str) -> torch.device:
 def encode(stack: Stack, inputs: Sequence[Any]) -> Inputs:
     """The examples as the base reads them."""
     encoded = stack.task.encode(inputs)
-    n_views = stack.task.n_views
-    return Inputs(encoded, stack.task.n_tokens(encoded[::n_views]), n_views, stack.task.n_averaged)
+    n_views, n_parts = stack.task.n_views, stack.task.n_parts
+    n_tokens = stack.task.n_tokens(encoded[::n_views]).reshape(-1, n_parts).max(axis=1)
+    return Inputs(encoded, n_tokens, n_views, stack.task.n_averaged, n_parts=n_parts)
+
+
+def with_reference(stack: Stack, inputs: Inputs, trunk: TrunkCache | None) -> Inputs:
+    """The examples with what the frozen base says of them, for a task that compares with it (`has_reference`)."""
+    said = predict(stack, inputs, trunk, None, np.arange(len(inputs.n_tokens)))
+    return replace(inputs, encoded=stack.task.referenced(inputs.encoded, said))
 
 
 def row_weights(stack: Stack, inputs: Inputs) -> npt.NDArray[np.float64]:
     """How much each example counts in a mean loss: (n,)."""
-    weights: npt.NDArray[np.float64] = stack.task.row_weights(inputs.encoded[:: inputs.n_views])
+    weights: npt.NDArray[np.float64] = stack.task.row_weights(inputs.encoded[:: inputs.n_views * inputs.n_parts])
     return weights
 
 
@@ -158,7 +170,7 @@ def make_trunk(
     """
     if stack.cut == 0:
         return None
-    length = np.repeat(inputs.n_tokens, inputs.n_views)
+    length = stack.task.n_tokens(inputs.encoded)
     size = int(length.sum()) * hidden_size * stack.dtype.itemsize
     fits = size <= cache_frac * psutil.virtual_memory().available
     trunk = TrunkCache(length, hidden_size, stack.dtype, None if fits else spill)

@@ -293,8 +293,9 @@ class Loop:
     def _micro_batches(self, batch: Rows, n_slots: int) -> Iterator[Rows]:
         """Parts of the batch of similar length, small enough that one pass of all slots fits the processor's cache."""
         n_tokens = self.examples.inputs.n_tokens
+        budget = max(1, self.options.micro_batch_tokens // max(1, n_slots * self.examples.inputs.n_parts))
         order = batch[np.argsort(n_tokens[batch], kind="stable")]
-        yield from token_batches(order, n_tokens, max(1, self.options.micro_batch_tokens // max(1, n_slots)))
+        yield from token_batches(order, n_tokens, budget)
 
     def _update(self, run: SlotRun, loss: float, factor: float) -> None:
         own = self._rates(run)
@@ -383,7 +384,7 @@ def _predict(
     result: npt.NDArray[np.float64] | None = None
     order = np.argsort(inputs.n_tokens[rows], kind="stable")
     with torch.inference_mode():
-        for at in token_batches(order, inputs.n_tokens[rows], batch_tokens):
+        for at in token_batches(order, inputs.n_tokens[rows], batch_tokens // inputs.n_parts):
             logits = stack.logits(inputs, trunk, [(slot, rows[at])]).double().cpu().numpy()
             if result is None:
                 result = np.empty((len(rows), logits.shape[1]))

@@ -26,8 +26,11 @@ Pair = tuple[int | None, Rows]
 class Inputs:
     """The encoded examples of a run: anything `task.collate` takes, with the tokens of each of the n examples.
 
+    n_tokens : (n,) of an example; of several parts, those of the longest.
     n_views : encodings of each example, one after another.    n_averaged : of how many a prediction is the mean.
     view : (n,) which of them is read now; None: the first.
+    n_parts : encodings of each example, one after another, that are read together, as rows of one batch; an example
+        has several views or several parts, not both.
     """
 
     encoded: Sequence[Any]
@@ -35,9 +38,12 @@ class Inputs:
     n_views: int = 1
     n_averaged: int = 1
     view: Rows | None = None
+    n_parts: int = 1
 
     def at(self, rows: Rows) -> Rows:
-        """Where in `encoded` these examples are read."""
+        """Where in `encoded` these examples are read; the parts of one stay together."""
+        if self.n_parts > 1:
+            return (rows[:, None] * self.n_parts + np.arange(self.n_parts)).ravel()
         if self.n_views == 1:
             return rows
         return rows * self.n_views + (0 if self.view is None else self.view[rows])
@@ -138,11 +144,10 @@ class Stack:
     def build_trunk(self, inputs: Inputs, cache: TrunkCache, emitter: Emitter) -> None:
         """Fill `cache` with the hidden states that enter the lowest adapted layer."""
         self._use_base()
-        n_tokens = np.repeat(inputs.n_tokens, inputs.n_views)
-        order = np.argsort(n_tokens, kind="stable")
+        order = np.argsort(cache.length, kind="stable")
         done = 0
         with torch.inference_mode():
-            for places in token_batches(order, n_tokens, 8192):
+            for places in token_batches(order, cache.length, 8192):
                 batch = self._for_model(self._collate(inputs, places))
                 cache.put(places, capture(partial(self._reader, **batch), self.layers, self.cut))
                 done += len(places)
@@ -160,7 +165,7 @@ class Stack:
         return torch.cat([self._logits(inputs, trunk, [pair]) for pair in pairs])
 
     def _logits(self, inputs: Inputs, trunk: TrunkCache | None, pairs: Sequence[Pair]) -> torch.Tensor:
-        rows = self._route(pairs)
+        rows = self._route(pairs, inputs.n_parts)
         if not self.is_shared:
             self.adapters.use(pairs[0][0])
         batch, output = self._run(inputs, trunk, rows, self._reader)
@@ -178,15 +183,15 @@ class Stack:
         self.routing.segments = ()
         self.adapters.use(None)
 
-    def _route(self, pairs: Sequence[Pair]) -> Rows:
+    def _route(self, pairs: Sequence[Pair], n_parts: int) -> Rows:
         segments, start = [], 0
         for slot, own in pairs:
             if slot is not None:
-                segments.append(Segment(slot, start, start + len(own)))
-            start += len(own)
+                segments.append(Segment(slot, start, start + n_parts * len(own)))
+            start += n_parts * len(own)
         self.routing.segments = tuple(segments)
         rows: Rows = np.concatenate([own for _, own in pairs])
-        self.routing.rows = rows
+        self.routing.rows = (rows[:, None] * n_parts + np.arange(n_parts)).ravel()
         return rows
 
     def _run(
@@ -214,11 +219,18 @@ class Stack:
         return self.to_model(self.task.collate([inputs.encoded[i] for i in places]))
 
     def to_model(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """A collated batch on the model's device, its floating-point tensors in the model's number format."""
-        return {
-            name: tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in batch.items()
-        }
+        """A collated batch on the model's device, its floating-point tensors in the model's number format.
+
+        Those that the head alone reads stay exact: in float32, or float64 where the model is.
+        """
+        exact = torch.float64 if self.dtype == torch.float64 else torch.float32
+
+        def dtype(name: str, tensor: torch.Tensor) -> torch.dtype:
+            if not tensor.is_floating_point():
+                return tensor.dtype
+            return exact if name in self.head.own_inputs else self.dtype
+
+        return {name: tensor.to(self.device, dtype(name, tensor)) for name, tensor in batch.items()}
 
 
 def token_batches(order: Rows, n_tokens: npt.NDArray[np.int64], batch_tokens: int) -> list[Rows]:
