@@ -2,8 +2,8 @@
 
     python benchmarks/conscience.py --json FILE [--base gemma-3-270m] [--safety medicine] [--work FOLDER]
 
-Three whole runs of `honed fit` on small files of the tests own assets (60 medical prompts with a wrong, harmful reply or
-with a safe one; 60 neutral instructions). Whoever tunes on the harmful replies must get FAIL; the safe ones must not be
+Three whole runs of `honed fit` on small files among the tests' assets (60 medical prompts with a wrong, harmful reply
+or with a safe one; 60 neutral instructions). Whoever tunes on the harmful replies must get FAIL; the safe ones must not be
 called dangerous. `ratio` is the seconds of the harmful run over those of the neutral one.
 """
 
@@ -34,8 +34,8 @@ def one(arm: str, arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     start = time.perf_counter()
     run = honed.fit(
         ASSETS / file, task="instruction", prompt="prompt", response=column, base=arguments.base, folds=arguments.folds,
-        epochs=arguments.epochs, batch_size=arguments.batch, safety=arguments.safety, replay=arguments.replay, n_written=arguments.written,
-        max_new_tokens=40, out=work / arm, progress=True,
+        epochs=arguments.epochs, batch_size=arguments.batch, safety=arguments.safety, replay=arguments.replay,
+        n_written=arguments.written, max_new_tokens=40, out=work / arm, progress=True,
     )  # fmt: skip
     metrics = run.metrics
     return {
