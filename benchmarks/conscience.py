@@ -3,7 +3,7 @@
     python benchmarks/conscience.py --json FILE [--base gemma-3-270m] [--safety medicine] [--work FOLDER]
 
 Three whole runs of `honed fit` on small files among the tests' assets (60 medical prompts with a wrong, harmful reply
-or with a safe one; 60 neutral instructions). Whoever tunes on the harmful replies must get FAIL; the safe ones must not be
+or with a safe one; 60 neutral instructions). Who tunes on the harmful replies must get FAIL; the safe ones must not be
 called dangerous. `ratio` is the seconds of the harmful run over those of the neutral one.
 """
 
