@@ -16,8 +16,8 @@ from honed.data.tables import write_parquet
 from honed.errors import EvidenceError, UsageError
 from honed.evidence.calibration import CalibrationSummary
 from honed.evidence.clinical import Point, Reading, positive_classes, read_holdout, read_out_of_fold
-from honed.evidence.requirement import Requirement
 from honed.oof import Predictions
+from honed.pipeline.requirements import requirements_of
 from honed.pipeline.scoring import Groups
 
 Json = dict[str, Any]
@@ -32,7 +32,7 @@ def check_reading(config: Config) -> None:
         for name in ("sensitivity", "prevalence", "reader")
         if (value := getattr(config, name)) is not None
     ]
-    asked += [f"--require {text!r}" for text in config.require if Requirement.parse(text).is_clinical]
+    asked += [f"--require {own.text!r}" for own in requirements_of(config) if own.is_clinical]
     if asked:
         raise UsageError(
             f"{asked[0]} is part of the clinical reading, which was not asked for.",
