@@ -13,8 +13,9 @@ from typing import Any
 from starlette.requests import Request
 
 from honed.errors import DataError, HonedError, RunFolderError
-from honed.serving.batcher import Answer, Batcher, Busy, NoAnswer, NoSuchSpecialist
+from honed.serving.batcher import Answer, Batcher
 from honed.serving.guard import HttpLimits, Refused
+from honed.serving.lookup import Busy, NoAnswer, NoSuchSpecialist
 from honed.serving.keys import ANYBODY, Key, KeyFile
 from honed.serving.metrics import Metrics
 from honed.serving.rate import RateLimit
