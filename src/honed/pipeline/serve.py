@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from honed.serving.batcher import BatchLimits
     from honed.serving.guard import HttpLimits
     from honed.serving.server import Listening
+    from honed.serving.writer import WriteLimits
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ServeOptions:
     rate_per_s: float | None = None
     abstain_below: float = 0.0
     limits: BatchLimits | None = None
+    writing: WriteLimits | None = None
     http: HttpLimits | None = None
     listening: Listening | None = None
     emitter: Emitter = field(default_factory=Emitter)
@@ -74,6 +76,7 @@ def serve(options: ServeOptions) -> None:
     from honed.serving.server import Listening, choose_threads
     from honed.serving.server import serve as listen
     from honed.serving.service import Service
+    from honed.serving.writer import WriteLimits, Writer
 
     emitter = options.emitter
     if bool(options.runs) == (options.store is not None):
@@ -107,6 +110,7 @@ def serve(options: ServeOptions) -> None:
             frozen.model(load_entry(entry).info)
     service = Service(
         Batcher(registry, frozen, options.limits or BatchLimits()),
+        Writer(registry, frozen, options.writing or WriteLimits()),
         keys=keys,
         limits=options.http or HttpLimits(),
         rate=RateLimit(options.rate_per_s),

@@ -48,7 +48,9 @@ def model_key(info: ArtifactInfo) -> Key:
 
 
 def _reading(info: ArtifactInfo) -> str:
-    return json.dumps({name: value for name, value in info.reading.items() if name not in _NOT_THE_MODEL}, sort_keys=True)
+    return json.dumps(
+        {name: value for name, value in info.reading.items() if name not in _NOT_THE_MODEL}, sort_keys=True
+    )
 
 
 class FrozenBase:
@@ -237,9 +239,7 @@ class Family:
         logits: npt.NDArray[np.float64] = result.double().cpu().numpy()
         return logits
 
-    def write(
-        self, prompts: Sequence[Ids], slots: Sequence[int], hows: Sequence[Writing], watch: Watch
-    ) -> None:
+    def write(self, prompts: Sequence[Ids], slots: Sequence[int], hows: Sequence[Writing], watch: Watch) -> None:
         """Write the replies to prompts, each by the specialist in its slot, in ONE batch. watch : gets the tokens."""
         self._route(slots)
         generate(self.model, self.task, prompts, hows, watch)

@@ -57,8 +57,6 @@ class ReplyText:
             self.is_stopped = True
             return held[: min(found)]
         # The end may be the beginning of a stop.
-        n_kept = max(
-            (n for stop in self._stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0
-        )
+        n_kept = max((n for stop in self._stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
         self._held = held[len(held) - n_kept :]
         return held[: len(held) - n_kept]

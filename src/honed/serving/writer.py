@@ -113,19 +113,19 @@ class Writer:
                 )
             rows: list[Asked] = []
             try:
-                self._let_go()
                 rows = self._chosen()
-                if rows:
-                    self._write(rows)
+                self._let_go(rows)
+                self._write(rows)
             except Exception as error:  # noqa: BLE001 - the thread must live on
                 for row in rows:
                     self._settle(row, _shown(error))
 
-    def _let_go(self) -> None:
+    def _let_go(self, rows: Sequence[Asked]) -> None:
+        """Of what no name stands for any more and nobody waits for."""
         entries = self.registry.entries()
         if entries != self._known:
             with self._lock:
-                asked = {row.entry.content for row in self._waiting}
+                asked = {row.entry.content for row in (*rows, *self._waiting)}
             self.residents.keep_only({entry.content for entry in entries.values()} | asked)
             self._known = dict(entries)
 
