@@ -76,7 +76,8 @@ def _saved(
         base=base.name, base_hub_id=None, base_revision=None, base_sha256=base.sha256,
         tokenizer_sha256=tokenizer_sha256(stack.task.tokenizer), task=spec.task, method=spec.method,
         method_options=spec.options.model_dump(), head=spec.head, label_names=spec.label_names,
-        max_tokens=spec.max_tokens, temperature=temperature, n_layers=base.n_layers, depth=stack.depth, dtype="float32", dataset_fingerprint="0",
+        max_tokens=spec.max_tokens, temperature=temperature, n_layers=base.n_layers,
+        depth=stack.depth, dtype="float32", dataset_fingerprint="0",
         head_modules=stack.head.module_names, reading=stack.task.to_json(),
     )  # fmt: skip
     info = replace(info, **more)

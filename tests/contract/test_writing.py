@@ -138,7 +138,8 @@ def test_each_row_has_its_own_length_and_reason(llama: dict[str, Path]) -> None:
         heard = [ask(made, entries["s0"], PROMPTS[0], replace(GREEDY, max_new_tokens=n)) for n in (1, 5, 16)]
         done = [own.done() for own in heard]
         n_read = len(load_specialist(llama["s0"], device="cpu").stack.task.reader.encode_prompt(PROMPTS[0]))
-    assert [own.n_new for own in done] == [1, 5, 16] and {own.reason for own in done} == {"length"}
+    assert [own.n_new for own in done[:2]] == [1, 5] and {own.reason for own in done[:2]} == {"length"}
+    assert done[2].reason == ("stop" if done[2].n_new < 16 else "length")
     assert {own.n_prompt for own in done} == {n_read}
     assert heard[2].text().startswith(heard[1].text())
 

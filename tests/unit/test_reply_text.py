@@ -9,7 +9,6 @@ import tiny_language as l
 from honed.bases import load_tokenizer
 from honed.serving.reply_text import ReplyText
 
-
 READS_BYTES = load_tokenizer(l.tiny_base("llama"))
 
 

@@ -213,6 +213,8 @@ class Writer:
         start = time.perf_counter()
         own = [places[row.entry.content] for row in rows]
         family = own[0].family
+        self.counts.n_batches += 1
+        self.counts.n_specialists += len({row.entry.content for row in rows})
         batch = _Batch(rows, family.task.reader.end_ids, self._settle)
         try:
             family.write([row.ids for row in rows], [place.slot for place in own], [row.how for row in rows], batch)
@@ -230,8 +232,6 @@ class Writer:
             spent = time.perf_counter() - start
             self.counts.busy_s += spent
             self._batch_s += 0.2 * (spent - self._batch_s)
-        self.counts.n_batches += 1
-        self.counts.n_specialists += len({row.entry.content for row in rows})
         for row in rows:
             self._settle(row, None)  # who is open here was left by its client
 
