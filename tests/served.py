@@ -46,6 +46,7 @@ def make_specialist(folder: Path, base: ResolvedBase, seed: int, **given: Any) -
         task="image_classification" if is_image else "text_classification",
     )  # fmt: skip
     stack = build_stack(base, spec, [seed])
+    stack.adapters.use(0)  # where a slot that is not in use keeps its weights apart
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in (*stack.adapter_parameters(0).values(), *stack.head_parameters(0).values()):
@@ -62,6 +63,7 @@ def make_writer(folder: Path, base: ResolvedBase, seed: int, method: str = "lora
         task="instruction", reading=reading,
     )  # fmt: skip
     stack = build_stack(base, spec, [seed])
+    stack.adapters.use(0)  # where a slot that is not in use keeps its weights apart
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in stack.adapter_parameters(0).values():

@@ -83,10 +83,14 @@ def ask(made: Writer, entry: Entry, prompt: Any, how: Writing = GREEDY, stops: S
 
 
 def alone(folder: Path, prompt: Any, how: Writing = GREEDY) -> str:
-    """What `honed predict` says, without the half character that a reply cut short may end with."""
+    """What `honed predict` says."""
     specialist = load_specialist(folder, device="cpu")
-    written = write_replies(specialist.stack, [prompt], [0], how, Emitter())[0]
-    return written.rstrip("\N{REPLACEMENT CHARACTER}").strip()
+    return plain(write_replies(specialist.stack, [prompt], [0], how, Emitter())[0])
+
+
+def plain(text: str) -> str:
+    """Without the half character that a reply cut short may end with, and the spaces around."""
+    return text.rstrip("\N{REPLACEMENT CHARACTER} \n\t\r\v\f\x1c\x1d\x1e\x1f\x85").strip()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,7 @@ def test_a_mixed_batch_writes_what_each_writes_alone(tmp_path: Path, name: str, 
         texts = [own.text() for own in heard]
         n_batches = made.counts.n_batches
     assert n_batches == (1 if method in PACKED else len(folders))
-    assert [text.strip() for text in texts] == [alone(folders[who], prompt) for who, prompt in asked]
+    assert [plain(text) for text in texts] == [alone(folders[who], prompt) for who, prompt in asked]
     assert len(set(texts)) > 3, "specialists should differ"
 
 
@@ -124,7 +128,7 @@ def test_temperatures_and_seeds_share_a_batch_and_do_not_meet(llama: dict[str, P
         assert made.counts.n_batches == 5
     assert together == again
     assert len(set(together)) == 4
-    assert [text.strip() for text in together] == [alone(llama["s0"], PROMPTS[0], how) for how in hows]
+    assert [plain(text) for text in together] == [alone(llama["s0"], PROMPTS[0], how) for how in hows]
 
 
 def test_a_tiny_top_p_is_greedy(llama: dict[str, Path]) -> None:
@@ -185,7 +189,7 @@ def test_a_poisoned_request_hurts_only_itself(llama: dict[str, Path], monkeypatc
     with writer(llama, l.tiny_base("llama")) as (made, entries):
         heard = [ask(made, entries["s0"], PROMPTS[i], replace(GREEDY, seed=seed)) for i, seed in enumerate((1, 666, 2))]
         assert isinstance(heard[1].error(), NoAnswer)
-        assert [heard[i].text().strip() for i in (0, 2)] == [alone(llama["s0"], PROMPTS[i]) for i in (0, 2)]
+        assert [plain(heard[i].text()) for i in (0, 2)] == [alone(llama["s0"], PROMPTS[i]) for i in (0, 2)]
 
 
 def test_what_fails_in_the_midst_is_told_once(llama: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +207,7 @@ def test_what_fails_in_the_midst_is_told_once(llama: dict[str, Path], monkeypatc
     monkeypatch.setattr(module._Batch, "put", broken)
     with writer(llama, l.tiny_base("llama")) as (made, entries):
         heard = [ask(made, entries[f"s{i}"], PROMPTS[i]) for i in range(3)]
-        assert [own.text().strip() for own in heard] == [alone(llama[f"s{i}"], PROMPTS[i]) for i in range(3)]
+        assert [plain(own.text()) for own in heard] == [alone(llama[f"s{i}"], PROMPTS[i]) for i in range(3)]
 
 
 def test_numbers_that_are_not_finite_end_one_row(llama: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +225,7 @@ def test_numbers_that_are_not_finite_end_one_row(llama: dict[str, Path], monkeyp
     with writer(llama, l.tiny_base("llama")) as (made, entries):
         heard = [ask(made, entries[f"s{i}"], PROMPTS[0]) for i in range(3)]
         assert "finite" in heard[1].error().problem
-        assert [heard[i].text().strip() for i in (0, 2)] == [alone(llama[f"s{i}"], PROMPTS[0]) for i in (0, 2)]
+        assert [plain(heard[i].text()) for i in (0, 2)] == [alone(llama[f"s{i}"], PROMPTS[0]) for i in (0, 2)]
 
 
 def test_limits_and_wrong_kinds_are_refused_in_words(llama: dict[str, Path], tmp_path: Path) -> None:
@@ -245,5 +249,5 @@ def test_limits_and_wrong_kinds_are_refused_in_words(llama: dict[str, Path], tmp
 def test_specialists_that_do_not_fit_together_are_written_one_after_another(llama: dict[str, Path]) -> None:
     with writer(llama, l.tiny_base("llama"), memory_bytes=1) as (made, entries):
         heard = [ask(made, entries[f"s{i}"], PROMPTS[i]) for i in range(3)]
-        assert [own.text().strip() for own in heard] == [alone(llama[f"s{i}"], PROMPTS[i]) for i in range(3)]
+        assert [plain(own.text()) for own in heard] == [alone(llama[f"s{i}"], PROMPTS[i]) for i in range(3)]
         assert made.residents.n_evictions == 2

@@ -24,4 +24,5 @@ def validated(make: Callable[[], T]) -> T:
         if first["type"] == "json_invalid":
             raise Refused(400, "The body is no JSON.") from None
         parts = [str(part)[:50] for part in first["loc"]]
-        raise Refused(422, f"`{'.'.join(parts)}`: {first['msg']}.", field=parts[0] if parts else None) from None
+        where = ".".join(parts) or "body"
+        raise Refused(422, f"`{where}`: {first['msg']}.", field=parts[0] if parts else None) from None
