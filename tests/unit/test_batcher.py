@@ -15,9 +15,10 @@ from honed.artifact import load_artifact
 from honed.bases import ResolvedBase
 from honed.errors import DataError, HonedError
 from honed.serving.answers import told
-from honed.serving.batcher import Answer, Batcher, BatchLimits, Busy, NoAnswer, NoSuchSpecialist
+from honed.serving.batcher import Answer, Batcher, BatchLimits
 from honed.serving.engine import load_specialist
 from honed.serving.family import Family, FrozenBase
+from honed.serving.lookup import Busy, NoAnswer, NoSuchSpecialist
 from honed.serving.store import Runs, Store
 from image_files import encoded, picture
 from served import make_base, make_specialist

@@ -49,7 +49,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     ] = 0.0,
     memory: Annotated[int, typer.Option("--memory", metavar="MIB", min=1, help="for specialists in memory")] = 2048,
     queue: Annotated[
-        int, typer.Option("--queue", min=1, help="inputs that may wait; more are told to come back")
+        int,
+        typer.Option("--queue", min=1, help="inputs that may wait, and an eighth as many replies; then 429"),
     ] = 2048,
     latency: Annotated[
         float, typer.Option("--latency", metavar="MS", min=0, help="wait so long for others to share a batch")
@@ -59,6 +60,12 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     body: Annotated[int, typer.Option("--body", metavar="MIB", min=1, help="largest request")] = 10,
     pixels: Annotated[int, typer.Option("--pixels", min=1, help="largest image, unpacked")] = 25_000_000,
     characters: Annotated[int, typer.Option("--characters", min=1, help="longest text")] = 20_000,
+    prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", min=1, help="longest prompt to reply to")] = 4096,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", min=1, help="longest reply")] = 1024,
+    replies: Annotated[int, typer.Option("--replies", min=1, help="written at a time, in one batch")] = 16,
+    reply_timeout: Annotated[
+        float, typer.Option("--reply-timeout", metavar="S", min=0.1, help="give up a reply after")
+    ] = 300.0,
     base: Annotated[
         str | None, typer.Option("--base", help="where the base is, if not where training found it", show_default=False)
     ] = None,
@@ -68,7 +75,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
     ] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="of torch (default: one a core)")] = None,
 ) -> int:
-    """Answer over HTTP with many specialists on one base: POST /v1/predict, and /docs says the rest.
+    """Answer over HTTP with many specialists on one base: POST /v1/predict, for those that write OpenAI's
+    /v1/chat/completions and /v1/completions, and /docs says the rest.
 
     A batch mixes specialists in one forward pass. It listens to this machine alone unless --host says otherwise; then
     --keys is needed. Put a proxy with TLS in front of it where the network is not yours.
@@ -83,15 +91,20 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         from honed.serving.batcher import BatchLimits
         from honed.serving.guard import HttpLimits
         from honed.serving.server import Listening
+        from honed.serving.writer import WriteLimits
 
         limits = BatchLimits(
             batch_tokens=batch_tokens, queue_rows=queue, wait_s=latency / 1000, max_pixels=pixels,
             memory_bytes=memory * _MIB,
         )  # fmt: skip
+        writing = WriteLimits(
+            prompt_tokens=prompt_tokens, new_tokens=new_tokens, batch_rows=replies,
+            queue_rows=max(1, queue // 8), reply_s=reply_timeout, memory_bytes=memory * _MIB,
+        )  # fmt: skip
         http = HttpLimits(body_bytes=body * _MIB, n_chars=characters, answer_s=timeout)
         run(
             ServeOptions(
-                tuple(runs or ()), store, base, device, threads, int8, keys, rate, abstain_below, limits, http,
+                tuple(runs or ()), store, base, device, threads, int8, keys, rate, abstain_below, limits, writing, http,
                 Listening(host, port), Emitter((watcher,)),
             )
         )  # fmt: skip

@@ -130,9 +130,12 @@ class ConversationReader:
 
         Raises DataError as `encode`.
         """
-        tokens = self.chat.tokens([self.chat.beginnings(messages, is_prompt=True)])[0]
-        ids = np.array(tokens.ids, np.int32)
+        ids = self.whole_prompt(messages)
         return ids[self._kept(ids, len(ids) - self.max_tokens, 0)]
+
+    def whole_prompt(self, messages: Sequence[Message]) -> npt.NDArray[np.int32]:
+        """The same of a prompt of any length, uncut."""
+        return np.array(self.chat.tokens([self.chat.beginnings(messages, is_prompt=True)])[0].ids, np.int32)
 
     def _masked(self, tokens: Tokens) -> EncodedConversation:
         ids, starts = tokens.ids, tokens.bounds[:-1]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from honed.serving.batcher import BatchLimits
     from honed.serving.guard import HttpLimits
     from honed.serving.server import Listening
+    from honed.serving.writer import WriteLimits
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ServeOptions:
     rate_per_s: float | None = None
     abstain_below: float = 0.0
     limits: BatchLimits | None = None
+    writing: WriteLimits | None = None
     http: HttpLimits | None = None
     listening: Listening | None = None
     emitter: Emitter = field(default_factory=Emitter)
@@ -75,6 +77,7 @@ def serve(options: ServeOptions) -> None:
     from honed.serving.server import Listening, choose_threads
     from honed.serving.server import serve as listen
     from honed.serving.service import Service
+    from honed.serving.writer import WriteLimits, Writer
 
     emitter = options.emitter
     if bool(options.runs) == (options.store is not None):
@@ -109,6 +112,7 @@ def serve(options: ServeOptions) -> None:
     limits, http = options.limits or BatchLimits(), options.http or HttpLimits()
     service = Service(
         Batcher(registry, frozen, limits),
+        Writer(registry, frozen, options.writing or WriteLimits()),
         keys=keys,
         # what could never find room in the queue is told so at once
         limits=replace(http, n_inputs=min(http.n_inputs, limits.queue_rows)),

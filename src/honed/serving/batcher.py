@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -19,32 +19,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from honed.artifact import Artifact, ArtifactInfo
+from honed.artifact import LANGUAGE, Artifact, ArtifactInfo
 from honed.data.images import UnreadableImage, check_size
-from honed.errors import DataError, HonedError, RunFolderError, UsageError
-from honed.serving.family import Encoded, FrozenBase, Key, RecentTrunks, encode, family_key
+from honed.errors import DataError, HonedError
+from honed.serving.family import Encoded, FrozenBase, Key, RecentTrunks, encode
+from honed.serving.lookup import Busy, Facts, Lookup, NoAnswer
 from honed.serving.residents import Place, Residents
 from honed.serving.store import Entry, Registry, load_entry
 from honed.training.loop import log_softmax
 from honed.training.stack import token_batches
-
-_MOST_FACTS = 4096
-
-
-class Busy(HonedError):  # noqa: N818 - an outcome, not a fault
-    """The queue is full. retry_after_s : when there may be room again."""
-
-    def __init__(self, retry_after_s: int) -> None:
-        self.retry_after_s = retry_after_s
-        super().__init__("The server is busy.", remedy=f"Try again in {retry_after_s} s.")
-
-
-class NoSuchSpecialist(UsageError):  # noqa: N818 - an outcome, not a fault
-    """There is no specialist of that name (any more)."""
-
-
-class NoAnswer(HonedError):  # noqa: N818 - an outcome, not a fault
-    """A specialist gave numbers that are not finite, or the model failed on this input."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +46,6 @@ class BatchLimits:
     max_pixels: int = 25_000_000
     memory_bytes: int = 2 << 30
     recent_bytes: int = 64 << 20
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is kept of an artifact, whether or not it is in memory."""
-
-    info: ArtifactInfo
-    family: Key
 
 
 @dataclass(frozen=True)
@@ -120,7 +95,7 @@ class Batcher:
         self.residents = Residents(frozen, limits.memory_bytes)
         self.recent = RecentTrunks(limits.recent_bytes)
         self._frozen = frozen
-        self._facts: OrderedDict[str, Facts] = OrderedDict()
+        self._lookup = Lookup(registry, self.residents)
         self._waiting: deque[_Row] = deque()
         self._ready: deque[_Row] = deque()
         self._n_open, self._rate, self._is_closing, self._is_reading = 0, 100.0, False, True
@@ -186,8 +161,8 @@ class Batcher:
         groups: dict[int, tuple[Any, list[_Row]]] = {}
         for row in rows:
             try:
-                self._look_up(row, loaded)
-                assert row.facts is not None
+                found = self._lookup.find(row.entry, loaded)
+                row.entry, row.facts, row.artifact = found.entry, found.facts, found.artifact
                 self._check_value(row, row.facts.info)
                 task = self._frozen.task(row.facts.info)
                 groups.setdefault(id(task), (task, []))[1].append(row)
@@ -198,27 +173,11 @@ class Batcher:
             ready += self._encoded(task, own)
         return ready
 
-    def _look_up(self, row: _Row, loaded: dict[str, Artifact]) -> None:
-        try:
-            content = row.entry.content
-            if content not in self._facts or content not in self.residents:
-                if content not in loaded:
-                    loaded[content] = load_entry(row.entry)
-                row.artifact = loaded[content]
-                self._facts[content] = Facts(row.artifact.info, family_key(row.artifact.info, content))
-                while len(self._facts) > _MOST_FACTS:
-                    self._facts.popitem(last=False)
-            row.facts = self._facts[content]
-        except RunFolderError:
-            fresh = self.registry.entries().get(row.entry.name)
-            if fresh is None:
-                raise NoSuchSpecialist(f"Specialist {row.entry.name!r} was removed.") from None
-            if fresh.content == row.entry.content:
-                raise
-            row.entry = fresh  # replaced since it was asked for
-            self._look_up(row, loaded)
-
     def _check_value(self, row: _Row, info: ArtifactInfo) -> None:
+        if info.head == LANGUAGE:
+            raise DataError(
+                f"Specialist {row.entry.name!r} writes; it does not classify.", remedy="Ask /v1/chat/completions."
+            )
         wants_image = bool(info.reading)
         if wants_image != isinstance(row.value, bytes):
             raise DataError(f"Specialist {row.entry.name!r} reads {'an image' if wants_image else 'a text'}.")

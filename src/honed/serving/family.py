@@ -16,20 +16,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from honed.artifact import Artifact, ArtifactInfo
+from honed.artifact import LANGUAGE, Artifact, ArtifactInfo
 from honed.bases import ResolvedBase
 from honed.methods.base import Host, get_method
 from honed.routing import Routing
+from honed.serving.generation import Ids, Watch, Writing, generate
 from honed.serving.int8 import Int8Linear, in_int8
 from honed.tasks.base import get_task
-from honed.tasks.packed_heads import PackedLinearHead, PackedNativeHead
+from honed.tasks.packed_heads import NothingLearned, PackedLinearHead, PackedNativeHead
 from honed.training.allocator import keep_freed_memory
 from honed.training.build import HeadKind, StackSpec, build_stack, check_max_tokens, load_model, pick_device
 from honed.training.layers import find_layers
 from honed.training.trunk import capture, replay, watch
 
 Key = tuple[Any, ...]
-_VIEWS = ("n_views", "n_averaged", "augment", "n_special_tokens")  # how often an image is read, not what a model is
+_NOT_THE_MODEL = ("n_views", "n_averaged", "augment", "n_special_tokens", "max_tokens", "train_on")
+"""Of a reading, how often an image is read, and what of a conversation is learned."""
 
 
 def family_key(info: ArtifactInfo, content: str) -> Key:
@@ -48,7 +50,9 @@ def model_key(info: ArtifactInfo) -> Key:
 
 
 def _reading(info: ArtifactInfo) -> str:
-    return json.dumps({name: value for name, value in info.reading.items() if name not in _VIEWS}, sort_keys=True)
+    return json.dumps(
+        {name: value for name, value in info.reading.items() if name not in _NOT_THE_MODEL}, sort_keys=True
+    )
 
 
 class FrozenBase:
@@ -190,11 +194,13 @@ class Family:
             in_int8(model, self._frozen.known_int8)
         dtype = torch.float64 if info.dtype == "float64" else torch.float32
         like = torch.empty(0, dtype=dtype, device=next(model.parameters()).device)
-        self.head: Any = (
-            PackedNativeHead(model, self.routing)
-            if info.head == "native"
-            else PackedLinearHead(self.routing, like, pool)
-        )
+        self.head: Any
+        if info.head == LANGUAGE:
+            self.head = NothingLearned()
+        elif info.head == "native":
+            self.head = PackedNativeHead(model, self.routing)
+        else:
+            self.head = PackedLinearHead(self.routing, like, pool)
 
     def _stand_alone(self, model: Any, info: ArtifactInfo, artifact: Artifact) -> None:
         self._own_bytes = 2 * sum(t.numel() * t.element_size() for t in artifact.state.values())  # and its start
@@ -235,9 +241,14 @@ class Family:
         self._route(slots)
         with torch.inference_mode():
             batch = self._collate(inputs)
-            result = self.head(self._forward(batch, inputs, recent), batch.get("attention_mask"))
+            result = self.head(self._forward(batch, inputs, recent), batch)
         logits: npt.NDArray[np.float64] = result.double().cpu().numpy()
         return logits
+
+    def write(self, prompts: Sequence[Ids], slots: Sequence[int], hows: Sequence[Writing], watch: Watch) -> None:
+        """Write the replies to prompts, each by the specialist in its slot, in ONE batch. watch : gets the tokens."""
+        self._route(slots)
+        generate(self.model, self.task, prompts, hows, watch)
 
     def _route(self, slots: Sequence[int]) -> None:
         is_one = len(set(slots)) == 1

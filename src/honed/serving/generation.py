@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,26 @@ from honed.events import Emitter
 from honed.routing import Segment
 from honed.training.stack import Stack, token_batches
 
+if TYPE_CHECKING:
+    import torch
+
 Prompt = tuple[Message, ...]
+Ids = npt.NDArray[np.int32]
+Row = list[int]
 BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How replies are written. temperature : 0 always takes the likeliest token.    seed : of the draws."""
+    """How a reply is written. temperature : 0 always takes the likeliest token.    seed : of the draws.
+
+    top_p : drawn are only the likeliest tokens that together have this probability.
+    """
 
     max_new_tokens: int = 128
     temperature: float = 0.0
     seed: int = 0
+    top_p: float = 0.95
 
 
 def write_replies(
@@ -51,7 +60,8 @@ def write_replies(
         order = own[np.argsort(n_tokens[own], kind="stable")]
         for batch in token_batches(order, n_tokens + how.max_new_tokens, BATCH_TOKENS):
             rows = sorted(batch.tolist(), key=lambda i: _order(slots[i]))
-            written = _generate(stack, [encoded[i] for i in rows], [slots[i] for i in rows], how)
+            own_draws = [replace(how, seed=how.seed + i) for i in rows]
+            written = _generate(stack, [encoded[i] for i in rows], [slots[i] for i in rows], own_draws)
             for i, ids in zip(rows, written, strict=True):
                 replies[i] = reader.tokenizer.decode(ids, skip_special_tokens=True).strip()
             done += len(rows)
@@ -66,7 +76,7 @@ def stream_reply(stack: Stack, prompt: Prompt, slot: int | None, how: Writing, s
     """
     ids = stack.task.reader.encode_prompt(prompt)
     _check_length(stack, len(ids), how)
-    _generate(stack, [ids], [slot], how, streamer)
+    _generate(stack, [ids], [slot], [how], streamer)
 
 
 def _order(slot: int | None) -> int:
@@ -74,43 +84,99 @@ def _order(slot: int | None) -> int:
 
 
 def _generate(
-    stack: Stack,
-    prompts: Sequence[npt.NDArray[np.int32]],
-    slots: Sequence[int | None],
-    how: Writing,
-    streamer: Any = None,
-) -> list[list[int]]:
-    """The new token ids of each prompt, without what ends them. slots : the rows of one slot stand together."""
+    stack: Stack, prompts: Sequence[Ids], slots: Sequence[int | None], hows: Sequence[Writing], streamer: Any = None
+) -> list[Row]:
+    """slots : the rows of one slot stand together."""
+    stack.routing.segments = _segments(slots)
+    stack.adapters.use(slots[0])
+    return generate(stack.model, stack.task, prompts, hows, streamer)
+
+
+def generate(model: Any, task: Any, prompts: Sequence[Ids], hows: Sequence[Writing], watch: Any = None) -> list[Row]:
+    """The new token ids of each prompt, without what ends them; each is written as its own `Writing` says.
+
+    model : whose routing is set.    task : of the language model.    watch : a streamer of transformers; if it is a
+    `Watch`, it also says which rows are through before their time.
+    """
     import torch
     from transformers import DynamicCache
 
+    device = next(model.parameters()).device
     width = max(len(ids) for ids in prompts)
-    tokens = torch.full((len(prompts), width), stack.task.pad_id)
+    tokens = torch.full((len(prompts), width), task.pad_id)
     mask = torch.zeros_like(tokens)
     for i, ids in enumerate(prompts):  # padded on the left: all replies begin at one place
         tokens[i, width - len(ids) :] = torch.from_numpy(ids.astype(np.int64))
         mask[i, width - len(ids) :] = 1
-    draws: dict[str, Any] = {"do_sample": False}
-    if how.temperature > 0:
-        draws = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": 0.95}
-    ends = stack.task.reader.end_ids
-    stack.routing.segments = _segments(slots)
-    stack.adapters.use(slots[0])
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]) if how.temperature > 0 else nullcontext():
-        if how.temperature > 0:
-            torch.manual_seed(how.seed)
-        written = stack.model.generate(
-            input_ids=tokens.to(stack.device),
-            attention_mask=mask.to(stack.device),
-            max_new_tokens=how.max_new_tokens,
+    ends = task.reader.end_ids
+    is_watched, draws = isinstance(watch, Watch), Draws(hows)
+    with torch.inference_mode():
+        written = model.generate(
+            input_ids=tokens.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=max(how.max_new_tokens for how in hows),
             past_key_values=DynamicCache(),  # a sliding cache would forget where in the text its keys stood
             use_cache=True,
             eos_token_id=list(ends),
-            pad_token_id=stack.task.pad_id,
-            streamer=streamer,
-            **draws,
+            pad_token_id=task.pad_id,
+            streamer=watch,
+            stopping_criteria=[watch.through] if is_watched else [],
+            logits_processor=[*([watch.look] if is_watched else []), *([draws] if draws.generators else [])],
+            do_sample=False,
         )[:, width:]
-    return [_until_end(row, ends) for row in written.tolist()]
+    rows = zip(written.tolist(), hows, strict=True)
+    return [_until_end(row[: how.max_new_tokens], ends) for row, how in rows]
+
+
+class Watch(ABC):
+    """Sees the tokens of a batch as they come, and may stop rows."""
+
+    @abstractmethod
+    def put(self, value: torch.Tensor) -> None:
+        """First the prompts (rows, tokens), then one token of each row: (rows,)."""
+
+    def end(self) -> None:  # noqa: B027 - the caller knows when `generate` comes back
+        """Nothing more comes."""
+
+    @abstractmethod
+    def look(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """What the model says of every word, (rows, words), before a token is taken; gives it back."""
+
+    @abstractmethod
+    def through(self, input_ids: torch.Tensor, scores: Any) -> torch.Tensor:
+        """Which rows need no more tokens: (rows,)."""
+
+
+class Draws:
+    """Draws the next token of each row by that row's own temperature and seed, so that one batch mixes all kinds.
+
+    A drawn token is the largest of p / E, where each E is exponential: the same as drawing from p (Gumbel 1954). A
+    row's draws depend on its own seed alone, not on the rows beside it.
+    """
+
+    def __init__(self, hows: Sequence[Writing]) -> None:
+        import torch
+
+        self.hows = hows
+        self.generators = {
+            i: torch.Generator().manual_seed(how.seed) for i, how in enumerate(hows) if how.temperature > 0
+        }
+
+    def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+        """scores : (rows, words) -> the same, but for drawn tokens, of which each is the only one left in its row."""
+        import torch
+
+        del input_ids
+        for i, generator in self.generators.items():
+            own = scores[i].double()
+            probs = torch.softmax((own - own.max()) / self.hows[i].temperature, dim=0)
+            if self.hows[i].top_p < 1:
+                ordered, at = probs.sort(descending=True)
+                probs[at[ordered.cumsum(0) - ordered >= self.hows[i].top_p]] = 0
+            wait = torch.empty(len(probs), dtype=torch.float64).exponential_(generator=generator)
+            drawn = (probs / wait.to(probs.device)).argmax()
+            scores[i].fill_(-torch.inf)[drawn] = 0
+        return scores
 
 
 def _segments(slots: Sequence[int | None]) -> tuple[Segment, ...]:
@@ -128,10 +194,16 @@ def _until_end(ids: list[int], ends: Sequence[int]) -> list[int]:
 
 
 def _check_length(stack: Stack, n_prompt: int, how: Writing) -> None:
-    limit = getattr(stack.model.config.get_text_config(), "max_position_embeddings", None)
+    limit = max_positions(stack.model)
     if limit is not None and n_prompt + how.max_new_tokens > limit:
         raise UsageError(
             f"A prompt of {n_prompt} tokens and a reply of up to {how.max_new_tokens} are more than the base can read "
             f"({limit}).",
             remedy="Shorten the prompt, or ask for fewer new tokens.",
         )
+
+
+def max_positions(model: Any) -> int | None:
+    """Tokens that a language model can read; None: it does not say."""
+    limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return limit

@@ -40,12 +40,22 @@ class HttpLimits:
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """A request is answered with an error. must_close : what else comes over this connection is not wanted."""
+    """A request is answered with an error. must_close : what else comes over this connection is not wanted.
+
+    field : of the request, that it lies at.
+    """
 
     def __init__(
-        self, status: int, problem: str, *, remedy: str = "", retry_after_s: int | None = None, must_close: bool = False
+        self,
+        status: int,
+        problem: str,
+        *,
+        remedy: str = "",
+        retry_after_s: int | None = None,
+        must_close: bool = False,
+        field: str | None = None,
     ) -> None:
-        self.status = status
+        self.status, self.field, self.message = status, field, f"{problem} {remedy}".strip()
         self.body = {"error": {"problem": problem, "remedy": remedy}}
         self.headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
         if status == 401:
@@ -54,9 +64,25 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
             self.headers["connection"] = "close"
         super().__init__(problem)
 
-    def response(self) -> JSONResponse:
-        """As the client gets it."""
-        return JSONResponse(self.body, self.status, self.headers)
+    def response(self, path: str) -> JSONResponse:
+        """As the client gets it who asked at `path`."""
+        if path not in OPENAI_PATHS:
+            return JSONResponse(self.body, self.status, self.headers)
+        status = 400 if self.status == 422 else self.status
+        return JSONResponse(openai_error(self), status, self.headers)
+
+
+OPENAI_PATHS = frozenset(("/v1/chat/completions", "/v1/completions"))
+"""Where errors are said as OpenAI says them."""
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
+
+
+def openai_error(refusal: Refused) -> dict[str, Any]:
+    """A refusal as the body that clients of OpenAI's interface know."""
+    other = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    kind, code = _TYPES.get(refusal.status, other), _CODES.get(refusal.status)
+    return {"error": {"message": refusal.message, "type": kind, "param": refusal.field, "code": code}}
 
 
 class Guard:
@@ -91,7 +117,7 @@ class Guard:
             self._check(scope)
             await self.app(scope, body.receive, sending)
         except Refused as refusal:
-            await refusal.response()(scope, receive, sending)
+            await refusal.response(scope["path"])(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - the client was told 500; a message could hold what it sent
             _LOG.error("%s %s failed: %s", scope["method"], scope["path"], type(error).__name__)
         finally:

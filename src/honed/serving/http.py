@@ -14,12 +14,13 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import Scope
 
 from honed.serving.guard import Guard, Refused
+from honed.serving.openai_routes import add_openai_routes
 from honed.serving.openapi import error_responses, page
 from honed.serving.predict_routes import add_predict_routes
 from honed.serving.service import Service
 from honed.version import __version__
 
-TASK_ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (add_predict_routes,)
+TASK_ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (add_predict_routes, add_openai_routes)
 """What is served beyond the routes below; a kind of task with an interface of its own adds its function here."""
 
 
@@ -31,7 +32,7 @@ def create_app(service: Service, *, hosts: frozenset[str] | None = None) -> Guar
         service.is_ready = True
         yield
         service.is_ready = False
-        await asyncio.to_thread(service.batcher.close)
+        await asyncio.to_thread(service.close)
 
     app = FastAPI(
         title="honed", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan,
@@ -51,19 +52,19 @@ def create_app(service: Service, *, hosts: frozenset[str] | None = None) -> Guar
 
 
 def _add_handlers(app: FastAPI) -> None:
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
-        return error.response()
+        return error.response(request.url.path)
 
-    async def http_error(_: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        response = Refused(error.status_code, str(error.detail)).response()
+        response = Refused(error.status_code, str(error.detail)).response(request.url.path)
         response.headers.update(error.headers or {})
         return response
 
-    async def fault(_: Request, error: Exception) -> Response:
+    async def fault(request: Request, error: Exception) -> Response:
         del error  # the guard logs its kind
-        return Refused(500, "A fault of the server.").response()
+        return Refused(500, "A fault of the server.").response(request.url.path)
 
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(HTTPException, http_error)

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
     from honed.serving.batcher import Batcher
+    from honed.serving.writer import Writer
 
 _BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -30,6 +31,10 @@ class Metrics:
     def observe(self, batcher: Batcher) -> None:
         """Say what a batcher does, whenever somebody asks."""
         self._registry.register(_BatcherState(batcher))
+
+    def observe_writer(self, writer: Writer) -> None:
+        """Say what a writer does, whenever somebody asks."""
+        self._registry.register(_WriterState(writer))
 
     def count(self, route: str, status: int) -> None:
         """One more response."""
@@ -65,5 +70,29 @@ class _BatcherState:
             ("honed_evictions", "Specialists that left it for others.", residents.n_evictions),
             ("honed_remembered_hits", "Inputs whose frozen part was there.", batcher.recent.hits),
             ("honed_remembered_misses", "Inputs whose frozen part was not.", batcher.recent.misses),
+        ):
+            yield CounterMetricFamily(name, text, value=total)
+
+
+class _WriterState:
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def collect(self) -> Iterator[Any]:
+        writer, counts = self._writer, self._writer.counts
+        for name, text, value in (
+            ("honed_writing_queue", "Replies that wait or are written.", writer.n_open),
+            ("honed_writers_resident", "Specialists in memory that write.", len(writer.residents)),
+            ("honed_writers_resident_bytes", "Memory of these.", writer.residents.n_bytes),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+        for name, text, total in (
+            ("honed_replies", "Replies written.", counts.n_replies),
+            ("honed_replies_failed", "Requests without a reply.", counts.n_failed),
+            ("honed_replies_left", "Replies whose client had gone.", counts.n_left),
+            ("honed_reply_tokens", "Tokens of replies.", counts.n_tokens),
+            ("honed_writing_batches", "Batches of replies.", counts.n_batches),
+            ("honed_writing_batch_specialists", "Specialists in these, summed.", counts.n_specialists),
+            ("honed_writing_seconds", "Spent in these.", counts.busy_s),
         ):
             yield CounterMetricFamily(name, text, value=total)

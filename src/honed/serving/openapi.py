@@ -38,9 +38,24 @@ class ErrorResponse(BaseModel):
     error: ErrorBody
 
 
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+class OpenAiErrorBody(BaseModel):
+    """What went wrong, as OpenAI's interface says it. param : the field that it lies at."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAiErrorResponse(BaseModel):
+    """Every answer but 200 of the routes of OpenAI's interface."""
+
+    error: OpenAiErrorBody
+
+
+def error_responses(*statuses: int, shape: type[BaseModel] = ErrorResponse) -> dict[int | str, dict[str, Any]]:
     """What a route says of its errors."""
-    return {status: {"model": ErrorResponse, "description": _MEANING[status]} for status in statuses}
+    return {status: {"model": shape, "description": _MEANING[status]} for status in statuses}
 
 
 def page(schema: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import binascii
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from honed.serving.answers import told
 from honed.serving.guard import Refused
 from honed.serving.openapi import error_responses
+from honed.serving.validation import validated
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -135,7 +136,7 @@ async def _read(request: Request) -> tuple[PredictRequest, list[Any]]:
 
 
 def _from_json(body: bytes) -> tuple[PredictRequest, list[Any]]:
-    asked = _validated(lambda: PredictRequest.model_validate_json(body))
+    asked = validated(lambda: PredictRequest.model_validate_json(body))
     given = asked.model_fields_set & {"text", "image"}
     if len(given) != 1:
         raise Refused(422, "One of `text` and `image` is needed.")
@@ -158,25 +159,12 @@ async def _from_form(request: Request) -> tuple[PredictRequest, list[Any]]:
             fields: dict[str, Any] = {"model": form.getlist("model")}
             if "abstain_below" in form:
                 fields["abstain_below"] = form["abstain_below"]
-            asked = _validated(lambda: PredictRequest.model_validate(fields))
+            asked = validated(lambda: PredictRequest.model_validate(fields))
             return asked, [await file.read() for file in images]
     except HTTPException:
         raise Refused(400, "The form cannot be read.") from None
     except (UnicodeDecodeError, ValueError, KeyError, AssertionError):
         raise Refused(400, "The form cannot be read.") from None
-
-
-def _validated(make: Any) -> PredictRequest:
-    try:
-        asked: PredictRequest = make()
-    except ValidationError as error:
-        # Where and what, but not the input itself.
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refused(400, "The body is no JSON.") from None
-        where = ".".join(str(part)[:50] for part in first["loc"])
-        raise Refused(422, f"`{where}`: {first['msg']}.") from None
-    return asked
 
 
 def _check_text(text: str, n_chars: int) -> None:

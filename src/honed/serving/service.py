@@ -13,12 +13,14 @@ from typing import Any
 from starlette.requests import Request
 
 from honed.errors import DataError, HonedError, RunFolderError
-from honed.serving.batcher import Answer, Batcher, Busy, NoAnswer, NoSuchSpecialist
+from honed.serving.batcher import Answer, Batcher
 from honed.serving.guard import HttpLimits, Refused
 from honed.serving.keys import ANYBODY, Key, KeyFile
+from honed.serving.lookup import Busy, NoAnswer, NoSuchSpecialist
 from honed.serving.metrics import Metrics
 from honed.serving.rate import RateLimit
 from honed.serving.store import Entry
+from honed.serving.writer import Writer
 
 _LOG = logging.getLogger("honed.serving")
 _LOOK_S = 0.2
@@ -29,11 +31,13 @@ _LOOK_S = 0.2
 class Service:
     """One server.
 
+    batcher, writer : for specialists that classify, and for those that write (None: no routes for them).
     keys : None where no key is wanted.    abstain_below : where a request does not say it.
     is_ready : whether the base is in memory, and nobody asked the server to stop.
     """
 
     batcher: Batcher
+    writer: Writer | None = None
     keys: KeyFile | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
     rate: RateLimit = field(default_factory=lambda: RateLimit(None))
@@ -45,6 +49,14 @@ class Service:
 
     def __post_init__(self) -> None:
         self.metrics.observe(self.batcher)
+        if self.writer is not None:
+            self.metrics.observe_writer(self.writer)
+
+    def close(self) -> None:
+        """Answer what is open, then stop."""
+        self.batcher.close()
+        if self.writer is not None:
+            self.writer.close()
 
     def entries(self) -> Mapping[str, Entry]:
         """All specialists by name, at most a moment old."""
@@ -97,19 +109,22 @@ class Service:
         try:
             futures = [asyncio.wrap_future(future) for future in self.batcher.submit(asked)]
         except Busy as busy:
-            raise Refused(429, busy.problem, remedy=busy.remedy, retry_after_s=busy.retry_after_s) from None
+            raise refusal_of(busy) from None
         try:
             return list(await asyncio.wait_for(asyncio.gather(*futures), self.limits.answer_s))
         except TimeoutError:
             raise Refused(504, f"No answer within {self.limits.answer_s:g} s.", retry_after_s=1) from None
         except HonedError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         finally:
             for future in futures:
                 future.cancel()  # those that nobody waits for any more are not computed
 
 
-def _refusal(error: HonedError) -> Refused:
+def refusal_of(error: HonedError) -> Refused:
+    """What a client is told of an error."""
+    if isinstance(error, Busy):
+        return Refused(429, error.problem, remedy=error.remedy, retry_after_s=error.retry_after_s)
     if isinstance(error, NoSuchSpecialist):
         return Refused(404, error.problem)
     if isinstance(error, NoAnswer):

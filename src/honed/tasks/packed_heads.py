@@ -33,9 +33,9 @@ class PackedLinearHead(torch.nn.Module):
         self.weight.put(slot, state["weight"])
         self.bias.put(slot, state["bias"])
 
-    def forward(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, output: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Logits (rows, most classes of a slot)."""
-        pooled = self.pool(output.last_hidden_state, mask).to(self.weight.values.dtype)
+        pooled = self.pool(output.last_hidden_state, batch.get("attention_mask")).to(self.weight.values.dtype)
         if self.routing.only is not None:
             return torch.addmm(self.bias.values[self.routing.only], pooled, self.weight.values[self.routing.only].T)
         assert self.routing.slot_of_row is not None
@@ -88,8 +88,17 @@ class PackedNativeHead(torch.nn.Module):
             for key, block in module.blocks.items():
                 block.put(slot, state[f"{name}.{key}"])
 
-    def forward(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
-        """The model has already applied the head; mask is not needed."""
-        del mask
+    def forward(self, output: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The model has already applied the head; the batch is not needed."""
+        del batch
         logits: torch.Tensor = output.logits
         return logits
+
+
+class NothingLearned:
+    """In the place of a head where the model's own output layer, which is frozen, serves all slots."""
+
+    slot_bytes = 0
+
+    def load(self, slot: int, state: Mapping[str, torch.Tensor]) -> None:
+        """There is nothing to put into a slot."""
