@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
+
+pytest.importorskip("playwright", reason="NOT RUN: needs playwright (the extra dev)")
+from playwright.sync_api import expect
 
 import tiny_language as l
 from e2e.conftest import run_cli
 from golden.make_run import RunOptions
-from honed.app.studio.chat import Chat
+from honed.app.studio.chat import Chat, Teller
 from honed.app.studio.data_files import columns_of, find_bases, find_tables
 from honed.app.studio.fit_form import settings_of
+from honed.bases import load_tokenizer
 from honed.data.conversations import Message
 from honed.errors import UsageError
 from honed.events import Emitter
 from honed.evidence.safety import SafetyTable, worst_probes
 from honed.serving.engine import load_specialist
 from honed.serving.generation import Writing, write_replies
+from studio_browser import Server, find_chromium, studio, watched
 from studio_pages import client, make_studio
 
 HOSTILE = "<script>alert('boo')</script> {{ 7*7 }} \x1b[31m"
@@ -30,6 +38,10 @@ SHORT = ["--epochs", "4", "--depth", "2", "--folds", "3", "--learning-rate", "1e
          "--max-new-tokens", "8"]  # fmt: skip
 ASKED = (Message("system", "Be kind."), Message("user", "Where is the red door?"))
 HTML = {"accept": "text/html"}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DARK = {"color_scheme": "dark"}
+LONG_MS = 180_000
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +73,6 @@ def pieces(of: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
         return [piece async for piece in of]
 
     return asyncio.run(all_of())
-
-
-def text(told: list[dict[str, Any]]) -> str:
-    return "".join(piece.get("text", "") for piece in told).strip()
 
 
 def asked(**more: Any) -> dict[str, Any]:
@@ -125,8 +133,24 @@ def test_a_reply_is_told_as_it_is_written_anywhere_else(chat: Chat, who: str) ->
         slot = 0 if who == "specialist" else None
         expected = write_replies(chat._specialist.stack, [ASKED], [slot], how, Emitter())[0]
         told = pieces(chat.reply(ASKED, who, how))
-        assert text(told) == expected
-        assert told[-1]["done"]["n_tokens"] <= 24 and not told[-1]["done"]["is_prompt_cut"]
+        done = told[-1]["done"]
+        assert done["reply"] == expected and len(told) > 2
+        assert done["n_tokens"] <= 24 and not done["is_prompt_cut"]
+
+
+def test_characters_are_told_when_they_are_whole_also_without_spaces() -> None:
+    tokenizer = load_tokenizer(l.tiny_base("llama"))
+    said = "naïve café, 日本語, 😀😀 and an end"
+    told: list[str] = []
+    teller = Teller(tokenizer, told.append, threading.Event())
+    teller.put(torch.tensor([[1, 2, 3]]))
+    ids = tokenizer.encode(said, add_special_tokens=False)
+    for token in ids:
+        teller.put(torch.tensor([token]))
+    assert len(ids) > len(said), "a token is a byte"
+    assert "".join(told) == said and all(len(piece) == 1 for piece in told)
+    teller.put(torch.tensor([tokenizer.eos_token_id]))
+    assert "".join(told) == said and teller.decode(teller.ids) == said
 
 
 def test_two_who_ask_at_once_get_what_each_would_get_alone(chat: Chat) -> None:
@@ -138,8 +162,8 @@ def test_two_who_ask_at_once_get_what_each_would_get_alone(chat: Chat) -> None:
 
         return await asyncio.gather(one("specialist"), one("base"), one("specialist"))
 
-    alone = [text(pieces(chat.reply(ASKED, who, how))) for who in ("specialist", "base", "specialist")]
-    assert [text(told) for told in asyncio.run(both())] == alone
+    alone = [pieces(chat.reply(ASKED, who, how))[-1]["done"]["reply"] for who in ("specialist", "base", "specialist")]
+    assert [told[-1]["done"]["reply"] for told in asyncio.run(both())] == alone
     assert alone[0] != alone[1], "the specialist learned something"
 
 
@@ -153,7 +177,7 @@ def test_who_stops_listening_stops_the_writing(chat: Chat) -> None:
     hook = chat._specialist.stack.model.register_forward_hook(count)
 
     async def first_then_another() -> list[dict[str, Any]]:
-        reply = chat.reply(ASKED, "specialist", Writing(1500, temperature=5.0))
+        reply = chat.reply(ASKED, "specialist", Writing(1500))
         assert "text" in await anext(reply)
         await reply.aclose()
         return [piece async for piece in chat.reply(ASKED, "base", Writing(2))]
@@ -226,3 +250,93 @@ def test_conversations_are_found_and_become_settings(root: Path, tmp_path: Path)
     (tmp_path / "t.csv").write_text("text,label\nhello there,x\n")
     assert not columns_of(tmp_path / "t.csv").are_conversations
     assert "no obvious column of the prompt" in columns_of(tmp_path / "t.csv", "replies").problem
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
+    find_chromium()
+    with studio(root) as started:
+        yield started
+
+
+@pytest.mark.parametrize(("name", "options"), [("light", {}), ("dark", DARK), ("phone", PHONE)])
+def test_every_page_of_a_language_run_is_accessible_and_fits(server: Server, name: str, options: dict) -> None:
+    pages = {"runs": "/", "run": "/runs/chat-1", "compare": "/compare?run=chat-1&run=classes-1",
+             "chat": "/runs/chat-1/play", "new": "/new?table=rows.jsonl"}  # fmt: skip
+    with watched(server, **options) as own:
+        for title, path in pages.items():
+            own.go(path)
+            if title == "chat":
+                own.page.fill("#max_new_tokens", "12")
+                own.page.fill("#message", "Where is the red door?")
+                own.page.keyboard.press("Enter")
+                expect(own.page.locator("#state")).to_have_text("Both replied.")
+            own.is_accessible()
+            own.fits_its_width()
+            own.shot(f"{name}-language-{title}")
+
+
+def test_both_are_chatted_with_by_keyboard(server: Server) -> None:
+    with watched(server) as own:
+        page = own.go("/runs/chat-1/play")
+        page.fill("#max_new_tokens", "10")
+        page.locator("#message").focus()
+        page.keyboard.type("Where is <b>the red door</b>?")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("<img src=x onerror=alert(1)>")
+        assert page.locator(".turn").count() == 0, "Shift+Enter sends nothing"
+        page.keyboard.press("Enter")
+        expect(page.locator("#state")).to_have_text("Both replied.")
+        assert page.locator(".asked").inner_text() == "Where is <b>the red door</b>?\n<img src=x onerror=alert(1)>"
+        replies = page.locator(".reply[aria-busy=false]")
+        assert replies.locator("h3").all_inner_texts() == ["Specialist", "Base"]
+        assert all("token" in told for told in replies.locator("small").all_inner_texts())
+        assert page.locator(".reply .text").first.inner_text(), "the specialist said something"
+        page.keyboard.type("And the cup?")
+        with page.expect_request("**/chat") as sent:
+            page.keyboard.press("Enter")
+        turns = sent.value.post_data_json["turns"]
+        assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+        expect(page.locator("#state")).to_have_text("Both replied.")
+        own.shot("chat")
+        page.fill("#max_new_tokens", "1500")
+        page.keyboard.press("Tab")
+        page.fill("#message", "Say a lot.")
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator(".reply[aria-busy=true] .text").first).not_to_be_empty()
+        page.keyboard.press("Escape")
+        expect(page.locator("#state")).to_have_text("Stopped.")
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+        assert page.locator(".turn").last.locator("small").inner_text() == "stopped"
+        own.is_accessible()
+        page.get_by_role("button", name="Reset").click()
+        assert page.locator(".turn").count() == 0
+        page.fill("#max_new_tokens", "3")
+        page.fill("#message", "Again.")
+        with page.expect_request("**/chat") as sent:
+            page.get_by_role("button", name="Send").click()
+        assert len(sent.value.post_data_json["turns"]) == 1
+        expect(page.locator("#state")).to_have_text("Both replied.")
+
+
+def test_a_language_model_is_fitted_from_the_page(server: Server, root: Path) -> None:
+    with watched(server) as own:
+        page = own.go("/new?table=rows.jsonl")
+        assert "Format alpaca" in page.inner_text("main")
+        assert (page.input_value("#prompt"), page.input_value("#response")) == ("instruction", "output")
+        page.select_option("#base", "tiny")
+        values = {"epochs": "1", "depth": "1", "folds": "3", "safety": "finance", "n_written": "2", "name": "fitted",
+                  "max_new_tokens": "4", "replay": "0.1"}  # fmt: skip
+        for name, value in values.items():
+            page.fill(f"#{name}", value)
+        page.get_by_role("button", name="Start the fit").click()
+        page.wait_for_url("**/fits/fitted")
+        expect(page.locator("#state")).to_have_text("finished", timeout=LONG_MS)
+        stages = page.inner_text("#stages")
+        for stage in ("The frozen base on the same rows", "Safety:", "General language", "Opening the locked holdout"):
+            assert stage in stages
+        own.shot("fit-language")
+        page.get_by_role("link", name="Open the run").click()
+        assert "Perplexity" in page.inner_text("main")
+    config = yaml.safe_load((root / "fitted" / "config.yaml").read_text())
+    assert (config["task"], config["replay"], config["prompt"]) == ("instruction", 0.1, None)

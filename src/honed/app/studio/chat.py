@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SPEAKERS: dict[str, int | None] = {"specialist": 0, "base": None}
 """Who can be asked, and the slot of each."""
 Tell = Callable[[dict[str, Any]], None]
+_MOST_BYTES = 4
+"""Of a character in UTF-8; a token may be a single one."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no fault: nobody listens any more
@@ -34,7 +36,10 @@ class Chat:
         self._lock = threading.Lock()
 
     async def reply(self, prompt: tuple[Message, ...], who: str, how: Writing) -> AsyncIterator[dict[str, Any]]:
-        """Pieces of a reply: `{"text": ...}` as they are written, then one `{"done": facts}` or `{"error": {...}}`.
+        """Pieces of a reply: `{"text": ...}` as they are written, then one `{"done": {...}}` or `{"error": {...}}`.
+
+        What is done: the whole `reply`, which is the last word; n_tokens; seconds; is_cut, at the most new tokens;
+        is_prompt_cut, at the longest conversation that the specialist reads.
 
         Closing it before its end stops the writing at the next token.
         """
@@ -73,37 +78,52 @@ class Chat:
         self, prompt: tuple[Message, ...], slot: int | None, how: Writing, tell: Tell, stopped: threading.Event
     ) -> dict[str, Any]:
         """Write a reply; returns what is to be said of it."""
-        from transformers import TextStreamer
-
         from honed.serving.generation import stream_reply
-
-        class Streamer(TextStreamer):  # type: ignore[misc]
-            """Tells finished words, and counts."""
-
-            n_prompt = n_tokens = last = 0
-
-            def put(self, value: Any) -> None:
-                if stopped.is_set():
-                    raise _Stopped
-                if self.next_tokens_are_prompt:
-                    self.n_prompt = value.numel()
-                else:
-                    self.n_tokens, self.last = self.n_tokens + 1, int(value[-1])
-                super().put(value)
-
-            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                if text:
-                    tell({"text": text})
 
         stack = self._specialist.stack
         reader, begun_s = stack.task.reader, time.perf_counter()
-        streamer = Streamer(stack.task.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        if stopped.is_set():
-            raise _Stopped
-        stream_reply(stack, prompt, slot, how, streamer)
+        teller = Teller(reader.tokenizer, lambda text: tell({"text": text}), stopped)
+        stream_reply(stack, prompt, slot, how, teller)
         return {
-            "n_tokens": streamer.n_tokens,
+            "reply": teller.decode(teller.ids).strip(),
+            "n_tokens": len(teller.ids),
             "seconds": round(time.perf_counter() - begun_s, 2),
-            "is_cut": streamer.last not in reader.end_ids,
-            "is_prompt_cut": streamer.n_prompt >= reader.max_tokens,  # encoding keeps the right end of a longer one
+            "is_cut": teller.ids[-1] not in reader.end_ids,
+            "is_prompt_cut": teller.n_prompt >= reader.max_tokens,  # encoding keeps the right end of a longer one
         }
+
+
+class Teller:
+    """What `generate` gives its tokens to; tells text as soon as its characters are whole, with or without spaces.
+
+    ids : of the reply so far.    n_prompt : tokens of the prompt.
+    """
+
+    def __init__(self, tokenizer: Any, tell: Callable[[str], None], stopped: threading.Event) -> None:
+        self._tokenizer, self._tell, self._stopped = tokenizer, tell, stopped
+        self.ids: list[int] = []
+        self.n_prompt = 0
+        self._start = self._read = 0
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of tokens."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+    def put(self, value: Any) -> None:
+        """The tokens of the prompt, then those of the reply, one after the other."""
+        if self._stopped.is_set():
+            raise _Stopped
+        if not self.n_prompt:
+            self.n_prompt = value.numel()
+            return
+        self.ids.append(int(value[-1]))
+        # The difference of two decodings that begin alike: what begins a text may be written otherwise within it.
+        before, after = self.decode(self.ids[self._start : self._read]), self.decode(self.ids[self._start :])
+        is_part = after.endswith("\ufffd") and len(self.ids) - self._read < _MOST_BYTES
+        if len(after) > len(before) and not is_part:
+            self._tell(after[len(before) :])
+            self._start, self._read = self._read, len(self.ids)
+
+    def end(self) -> None:
+        """What is still held back is part of no character; the whole reply has it."""

@@ -80,4 +80,6 @@ async def _lines(pieces: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     async for piece in pieces:
         if "text" in piece:
             piece = {**piece, "shown": visible(piece["text"])}
+        if "done" in piece:
+            piece = {"done": {**piece["done"], "shown": visible(piece["done"]["reply"])}}
         yield json.dumps(piece).encode() + b"\n"

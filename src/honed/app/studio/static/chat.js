@@ -57,8 +57,11 @@ async function reply(who, message, box, known, signal) {
     if (!answer.ok) throw (await answer.json()).error;
     for await (const piece of lines(answer.body)) {
       if (piece.error) throw piece.error;
-      if (piece.done) facts.textContent = told(piece.done);
-      else {
+      if (piece.done) {
+        whole = piece.done.reply;
+        text.textContent = piece.done.shown;
+        facts.textContent = told(piece.done);
+      } else {
         whole += piece.text;
         text.textContent = (text.textContent + piece.shown).trimStart();
       }
