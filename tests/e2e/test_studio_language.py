@@ -231,7 +231,9 @@ def test_conversations_are_found_and_become_settings(root: Path, tmp_path: Path)
     bases = find_bases(data)
     assert bases == {"tiny": data / "tiny"}
     columns = columns_of(data / "rows.jsonl")
-    assert columns.are_conversations and columns.form.startswith("Format alpaca: prompt 'instruction', below it 'input'")
+    assert columns.are_conversations and columns.form.startswith(
+        "Format alpaca: prompt 'instruction', below it 'input'"
+    )
     form = {"prompt": "instruction", "response": "output", "base": "tiny", "train_on": "all", "replay": "0.2"}
     expected = {"task": "instruction", "group": "", "base": str(data / "tiny"), "train_on": "all", "replay": "0.2"}
     assert settings_of(form, columns, bases) == expected | {"gate": False}, "`input` stays joined"

@@ -59,9 +59,7 @@ class Chat:
         finally:
             stopped.set()
 
-    def _write(
-        self, prompt: tuple[Message, ...], who: str, how: Writing, tell: Tell, stopped: threading.Event
-    ) -> None:
+    def _write(self, prompt: tuple[Message, ...], who: str, how: Writing, tell: Tell, stopped: threading.Event) -> None:
         try:
             with self._lock:
                 tell({"done": self._stream(prompt, SPEAKERS[who], how, tell, stopped)})

@@ -61,7 +61,9 @@ class RunCard:
     @property
     def metric(self) -> Metric:
         """The metric that the run is judged by."""
-        return FIGURES["loss"] if self.is_language else FIGURES.get(str(self.metrics.get("metric")), FIGURES["accuracy"])
+        return (
+            FIGURES["loss"] if self.is_language else FIGURES.get(str(self.metrics.get("metric")), FIGURES["accuracy"])
+        )
 
     @property
     def n_flagged(self) -> int | None:
