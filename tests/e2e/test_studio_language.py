@@ -46,7 +46,7 @@ expect.set_options(timeout=60_000)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: `chat-1` writes, and its probes are hostile; `classes-1` has classes. `data` has a base, rows."""
+    """Runs: `chat-1` writes, and its probes are hostile; `classes-1` has classes. `data` holds a base and rows."""
     folder = make_studio(tmp_path_factory.mktemp("studio") / "runs", **{"classes-1": RunOptions()})
     (folder / "data").mkdir()
     l.save_causal_base(folder / "data" / "tiny")

@@ -67,8 +67,8 @@ class Chat:
             pass
         except HonedError as error:
             tell({"error": {"problem": error.problem, "cause": error.cause, "remedy": error.remedy}})
-        except Exception as error:  # noqa: BLE001 - whatever a model or its template raises, the page must hear of it
-            logging.getLogger("honed.studio").error("A fault in honed", exc_info=error)
+        except Exception as error:  # whatever a model or its template raises, the page must hear of it
+            logging.getLogger("honed.studio").exception("A fault in honed")
             problem = f"A fault in honed: {type(error).__name__}."
             tell({"error": {"problem": problem, "cause": "The terminal shows more.", "remedy": ""}})
 

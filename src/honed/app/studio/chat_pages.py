@@ -45,7 +45,7 @@ class Asked(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31)
 
     def prompt(self) -> tuple[Message, ...]:
-        """The messages. Raises UsageError if user and assistant do not take turns, or the user has not the last word."""
+        """The messages. Raises UsageError if user and assistant do not take turns, the user having the last word."""
         expected = ["user", "assistant"] * (len(self.turns) // 2) + ["user"]
         if [turn.role for turn in self.turns] != expected or not self.turns[-1].content.strip():
             raise UsageError("User and assistant must take turns, and a message of the user must be the last.")
@@ -72,14 +72,19 @@ def chat_routes(studio: Studio) -> APIRouter:
 def chat_page(studio: Studio, card: RunCard) -> Response:
     """The page of a run's chat."""
     limits = {"longest": LONGEST_MESSAGE, "most_tokens": MOST_NEW_TOKENS}
-    defaults = Asked(who="base", turns=[Turn(role="user", content="")])
+    defaults = {name: field.default for name, field in Asked.model_fields.items()}
     return studio.page("chat.html.j2", {"card": card, "defaults": defaults, **limits})
 
 
 async def _lines(pieces: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     async for piece in pieces:
-        if "text" in piece:
-            piece = {**piece, "shown": visible(piece["text"])}
-        if "done" in piece:
-            piece = {"done": {**piece["done"], "shown": visible(piece["done"]["reply"])}}
-        yield json.dumps(piece).encode() + b"\n"
+        yield json.dumps(_shown(piece)).encode() + b"\n"
+
+
+def _shown(piece: dict[str, Any]) -> dict[str, Any]:
+    """The piece, beside its text what is shown of it."""
+    if "text" in piece:
+        return {**piece, "shown": visible(piece["text"])}
+    if "done" in piece:
+        return {"done": {**piece["done"], "shown": visible(piece["done"]["reply"])}}
+    return piece

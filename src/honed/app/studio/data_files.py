@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -23,7 +23,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 class Columns:
     """names : of the table.    guessed : part -> column, as a fit takes them.    problem : why that is not clear.
 
-    are_conversations : the rows teach replies; else they have classes.    form : in words, how conversations are written.
+    are_conversations : the rows teach replies; else they have classes.    form : of conversations, in words.
     """
 
     names: tuple[str, ...]
@@ -36,14 +36,12 @@ class Columns:
 def find_tables(root: Path) -> dict[str, Path]:
     """The tables at most two levels below `root`, name -> path; a folder of images with its metadata counts as one."""
     found: dict[str, Path] = {}
-    for folder, below, files in os.walk(root, followlinks=False):
-        place = Path(folder).relative_to(root)
-        if place.parts and _is_base(Path(folder)):
-            below.clear()
+    for folder, files in _walk(root):
+        place = folder.relative_to(root)
+        if place.parts and _is_base(folder):
             continue
-        below[:] = sorted(name for name in below if name[0] != "." and len(place.parts) < 2)
-        for name in sorted(files):
-            path = Path(folder) / name
+        for name in files:
+            path = folder / name
             if name[0] == "." or path.suffix.lower() not in SUFFIXES or path.is_symlink():
                 continue
             is_metadata = path.stem == "metadata" and place.parts
@@ -55,14 +53,18 @@ def find_tables(root: Path) -> dict[str, Path]:
 
 def find_bases(root: Path) -> dict[str, Path]:
     """The base models at most two levels below `root`, name -> folder."""
-    found: dict[str, Path] = {}
-    for folder, below, _ in os.walk(root, followlinks=False):
-        place = Path(folder).relative_to(root)
-        below[:] = sorted(name for name in below if name[0] != "." and len(place.parts) < 2)
-        if place.parts and _is_base(Path(folder)):
-            below.clear()
-            found[place.as_posix()] = Path(folder)
-    return found
+    return {
+        folder.relative_to(root).as_posix(): folder for folder, _ in _walk(root) if folder != root and _is_base(folder)
+    }
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The folders at most two levels below `root`, each with its files; no hidden ones, and none below a model's."""
+    for folder, below, files in os.walk(root, followlinks=False):
+        depth = len(Path(folder).relative_to(root).parts)
+        is_end = depth == 2 or (depth > 0 and _is_base(Path(folder)))
+        below[:] = [] if is_end else sorted(name for name in below if name[0] != ".")
+        yield Path(folder), sorted(files)
 
 
 def _is_base(folder: Path) -> bool:

@@ -71,7 +71,7 @@ def parts_of(columns: Columns) -> dict[str, str]:
 
 
 def fields_of(columns: Columns, bases: Mapping[str, Path]) -> tuple[Field, ...]:
-    """The settings that these rows need. bases : models of the data folder, which may be chosen beside the known ones."""
+    """The settings that these rows need. bases : models of the data folder, which may be chosen as well."""
     base, *others = _REPLY_FIELDS if columns.are_conversations else _CLASS_FIELDS
     return replace(base, choices=(*base.choices, *bases)), *others
 

@@ -1,5 +1,7 @@
-"""The playground: one input, base against specialist. A task has one if it has a form here and an `ask` below; a
-specialist that writes is chatted with instead."""
+"""The playground: one input, base against specialist. A task has one if it has a form here and an `ask` below.
+
+A specialist that writes is chatted with instead.
+"""
 
 from __future__ import annotations
 
