@@ -155,7 +155,7 @@ def test_a_table_that_leads_out_of_its_folder_is_refused(tmp_path: Path, cell: s
 def test_the_form_names_columns_and_leaves_out_what_is_empty(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,label\nhello there,x\n")
     columns = columns_of(tmp_path / "t.csv")
-    settings = settings_of({"text": "text", "label": "label", "epochs": " 3 ", "folds": "", "gate": "on"}, columns)
+    settings = settings_of({"text": "text", "label": "label", "epochs": " 3 ", "folds": "", "gate": "on"}, columns, {})
     assert settings == {"text": "text", "label": "label", "group": "", "epochs": "3", "gate": True}
     both = {"text": "text", "label": "label"}
     for wrong in (
@@ -163,7 +163,7 @@ def test_the_form_names_columns_and_leaves_out_what_is_empty(tmp_path: Path) -> 
         both | {"base": "/etc"}, both | {"method": "x"},
     ):  # fmt: skip
         with pytest.raises(HonedError):
-            settings_of(wrong, columns)
+            settings_of(wrong, columns, {})
 
 
 def test_the_list_tells_of_every_kind_of_run(tmp_path: Path) -> None:

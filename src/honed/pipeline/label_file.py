@@ -64,6 +64,11 @@ def read_labels(path: str | Path) -> JudgedLabels:
     """
     run = reopen.finished(path)
     config = read_config(run.config)
+    if config.get("task") == "instruction":
+        raise RunFolderError(
+            f"{run.path} learned from conversations: they have no labels that could be judged.",
+            remedy="`honed check` examines conversations before a fit.",
+        )
     if not run.labels.exists():
         is_off = config.get("clean") == "off"
         raise RunFolderError(

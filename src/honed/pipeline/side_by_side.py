@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from honed.data.folds import FoldPlan
+from honed.errors import EvidenceError
 from honed.evidence.selection import Comparison, Cost, Entry, compare
 from honed.oof import Predictions
 from honed.pipeline.run_folder import RunFolder
@@ -16,8 +17,14 @@ def side_by_side(runs: Mapping[str, RunFolder]) -> Comparison:
 
     runs : by name, at least two.
 
-    Raises EvidenceError if they were not scored on the same rows, folds and labels, RunFolderError for a damaged one.
+    Raises EvidenceError if they were not scored on the same rows, folds and labels or have none (replies),
+    RunFolderError for a damaged one.
     """
+    if writers := [name for name, run in runs.items() if run.read_json(run.metrics).get("task") == "instruction"]:
+        raise EvidenceError(
+            f"{writers[0]} writes replies, and what is compared here, row by row, are predictions of classes.",
+            remedy="Look at the figures of each run, or at its report: it pairs specialist and base.",
+        )
     first = next(iter(runs.values()))
     entries = [_entry(name, run) for name, run in runs.items()]
     group = groups_of(entries[0].predictions, FoldPlan.read(first.folds))

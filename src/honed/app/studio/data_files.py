@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from honed.data.conversations import ConversationRoles, find_format, looks_like_instructions
 from honed.data.readers import SUFFIXES, open_table
-from honed.data.roles import Roles, resolve_roles
+from honed.data.roles import OBVIOUS_ID, Roles, find_group, obvious_column, resolve_roles
 from honed.errors import DataError, OutputError, UsageError
 
 MOST_FILES = 1000
@@ -20,21 +21,27 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Columns:
-    """names : of the table.    guessed : part -> column, as a fit takes them.    problem : why that is not clear."""
+    """names : of the table.    guessed : part -> column, as a fit takes them.    problem : why that is not clear.
+
+    are_conversations : the rows teach replies; else they have classes.    form : of conversations, in words.
+    """
 
     names: tuple[str, ...]
     guessed: dict[str, str]
     problem: str = ""
+    are_conversations: bool = False
+    form: str = ""
 
 
 def find_tables(root: Path) -> dict[str, Path]:
     """The tables at most two levels below `root`, name -> path; a folder of images with its metadata counts as one."""
     found: dict[str, Path] = {}
-    for folder, below, files in os.walk(root, followlinks=False):
-        place = Path(folder).relative_to(root)
-        below[:] = sorted(name for name in below if name[0] != "." and len(place.parts) < 2)
-        for name in sorted(files):
-            path = Path(folder) / name
+    for folder, files in _walk(root):
+        place = folder.relative_to(root)
+        if place.parts and _is_base(folder):
+            continue
+        for name in files:
+            path = folder / name
             if name[0] == "." or path.suffix.lower() not in SUFFIXES or path.is_symlink():
                 continue
             is_metadata = path.stem == "metadata" and place.parts
@@ -42,6 +49,27 @@ def find_tables(root: Path) -> dict[str, Path]:
             if len(found) == MOST_FILES:
                 return found
     return found
+
+
+def find_bases(root: Path) -> dict[str, Path]:
+    """The base models at most two levels below `root`, name -> folder."""
+    return {
+        folder.relative_to(root).as_posix(): folder for folder, _ in _walk(root) if folder != root and _is_base(folder)
+    }
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The folders at most two levels below `root`, each with its files; no hidden ones, and none below a model's."""
+    for folder, below, files in os.walk(root, followlinks=False):
+        depth = len(Path(folder).relative_to(root).parts)
+        is_end = depth == 2 or (depth > 0 and _is_base(Path(folder)))
+        below[:] = [] if is_end else sorted(name for name in below if name[0] != ".")
+        yield Path(folder), sorted(files)
+
+
+def _is_base(folder: Path) -> bool:
+    """Whether it holds a model's files, and so no tables."""
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
 def find_table(root: Path, name: str) -> Path:
@@ -55,19 +83,36 @@ def find_table(root: Path, name: str) -> Path:
     return path
 
 
-def columns_of(path: Path) -> Columns:
+def columns_of(path: Path, learn: str = "") -> Columns:
     """What the first rows say about the columns.
+
+    learn : classes, replies, or "" for what they look like.
 
     Raises DataError if the file cannot be read as a table.
     """
     table = open_table(str(path)).head(_GUESS_ROWS)
     names = tuple(map(str, table.column_names))
+    if learn == "replies" or (not learn and looks_like_instructions(table)):
+        return _conversation_columns(table, names)
     try:
         roles: Any = resolve_roles(table, Roles(), require_label=True).roles
     except UsageError as error:
         return Columns(names, {}, str(error))
     parts = ("text", "image", "label", "group", "id")
     return Columns(names, {part: name for part in parts if (name := getattr(roles, part))})
+
+
+def _conversation_columns(table: Any, names: tuple[str, ...]) -> Columns:
+    try:
+        form = find_format(table, ConversationRoles())
+    except UsageError as error:
+        return Columns(names, {}, str(error), are_conversations=True)
+    parts = ("messages", "prompt", "response", "system")
+    guessed = {part: name for part in parts if (name := getattr(form.columns, part))}
+    identifier = obvious_column(list(names), OBVIOUS_ID, form.used())
+    if group := find_group(list(names), form.used() | {identifier}, []):
+        guessed["group"] = group
+    return Columns(names, guessed, are_conversations=True, form=form.sentence())
 
 
 def refuse_absolute(path: Path, image: str) -> None:

@@ -11,8 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
-from honed.app.studio.data_files import columns_of, find_table, find_tables, keep_upload, refuse_absolute
-from honed.app.studio.fit_form import FIELDS, settings_of
+from honed.app.studio.data_files import (
+    columns_of,
+    find_bases,
+    find_table,
+    find_tables,
+    keep_upload,
+    refuse_absolute,
+)
+from honed.app.studio.fit_form import fields_of, parts_of, settings_of
 from honed.app.studio.run_list import find_runs
 from honed.app.studio.state import Studio
 from honed.errors import HonedError, UsageError
@@ -28,18 +35,20 @@ def fit_routes(studio: Studio) -> APIRouter:
         tables, columns = find_tables(studio.data), None
         try:
             if table:
-                columns = columns_of(find_table(studio.data, table))
+                columns = columns_of(find_table(studio.data, table), given.get("learn", ""))
         except HonedError as fault:
             error, status = error or fault, 400
         context = {
-            "tables": sorted(tables), "table": table, "columns": columns, "fields": FIELDS, "given": given,
-            "error": error, "name": given.get("name") or studio.fits.free_name(Path(table).stem or "run"),
+            "tables": sorted(tables), "table": table, "columns": columns, "given": given, "error": error,
+            "name": given.get("name") or studio.fits.free_name(Path(table).stem or "run"),
+            "parts": parts_of(columns) if columns else {},
+            "fields": fields_of(columns, find_bases(studio.data)) if columns else (),
         }  # fmt: skip
         return studio.page("new_fit.html.j2", context, status)
 
     @routes.get("/new")
-    def choose(table: str = "") -> Response:
-        return form_page(table, {})
+    def choose(table: str = "", learn: str = "") -> Response:
+        return form_page(table, {"learn": learn} if learn else {})
 
     @routes.post("/data")
     async def upload(request: Request) -> Response:
@@ -62,8 +71,8 @@ def fit_routes(studio: Studio) -> APIRouter:
             table = given.get("table", "")
             try:
                 path = find_table(studio.data, table)
-                columns = columns_of(path)
-                settings = settings_of(given, columns)
+                columns = columns_of(path, given.get("learn", ""))
+                settings = settings_of(given, columns, find_bases(studio.data))
                 if settings.get("image"):
                     refuse_absolute(path, settings["image"])
                 studio.fits.start(given.get("name", ""), {**settings, "data": str(path)})

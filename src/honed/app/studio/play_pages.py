@@ -1,4 +1,7 @@
-"""The playground: one input, base against specialist. A task has one if it has a form here and an `ask` below."""
+"""The playground: one input, base against specialist. A task has one if it has a form here and an `ask` below.
+
+A specialist that writes is chatted with instead.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from honed.app.studio.chat_pages import chat_page
 from honed.app.studio.run_list import RunCard, find_run, read_card
 from honed.app.studio.state import Studio
 from honed.errors import HonedError, UsageError
@@ -44,11 +48,13 @@ def play_routes(studio: Studio) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter()
 
-    def form_of(name: str) -> tuple[RunCard, Form]:
-        card = read_card(name, find_run(studio.root, name))
+    def card_of(name: str) -> RunCard:
+        return read_card(name, find_run(studio.root, name))
+
+    def form_of(card: RunCard) -> Form:
         if card.task not in FORMS:
             raise UsageError(f"There is no playground for {card.task or 'a run that does not say its task'}.")
-        return card, FORMS[card.task]
+        return FORMS[card.task]
 
     def page(card: RunCard, form: Form, more: dict[str, Any], status: int = 200) -> Response:
         shown = {"card": card, "form": form.template, "text": "", "answer": None, "error": None}
@@ -56,11 +62,13 @@ def play_routes(studio: Studio) -> APIRouter:
 
     @routes.get("/runs/{name:path}/play")
     def show(name: str) -> Response:
-        return page(*form_of(name), {})
+        card = card_of(name)
+        return chat_page(studio, card) if card.is_language else page(card, form_of(card), {})
 
     @routes.post("/runs/{name:path}/play")
     async def ask(name: str, request: Request) -> Response:
-        card, form = form_of(name)
+        card = card_of(name)
+        form = form_of(card)
         async with request.form(max_files=1, max_fields=4, max_part_size=1 << 20) as sent:
             text, file = sent.get("text"), sent.get("image")
             data = await file.read(MOST_IMAGE_BYTES + 1) if isinstance(file, UploadFile) else b""

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from honed.errors import HonedError, RunFolderError
+from honed.evidence.language_scores import LOSS_SCORES, REPLY_SCORES
 from honed.evidence.report_format import METRICS, Figure, Metric, figure, range_text, value_text
 from honed.pipeline.run_folder import COMPARISON, RunFolder
 
 State = Literal["finished", "unfinished", "damaged"]
 OWN_FOLDER = ".studio"
 """Below the folder of runs: what the studio itself keeps."""
+FIGURES = METRICS | {name: score.shown for name, score in (LOSS_SCORES | REPLY_SCORES).items()}
+"""What a run may be scored by, of classes and of replies."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,16 @@ class RunCard:
         return str(self.config.get("data") or "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
     @property
+    def is_language(self) -> bool:
+        """Whether the specialist writes replies; it has no classes."""
+        return self.metrics.get("task") == "instruction"
+
+    @property
     def metric(self) -> Metric:
         """The metric that the run is judged by."""
-        return METRICS.get(str(self.metrics.get("metric")), METRICS["accuracy"])
+        return (
+            FIGURES["loss"] if self.is_language else FIGURES.get(str(self.metrics.get("metric")), FIGURES["accuracy"])
+        )
 
     @property
     def n_flagged(self) -> int | None:
@@ -68,8 +78,13 @@ class RunCard:
 
     def told(self, where: str, metric: str) -> tuple[str, str]:
         """The figure as text: ('84.3 %', '80.1 – 88.0 %'), or ('', '') where there is none."""
-        fig, kind = self.figure(where, metric), METRICS[metric]
-        return ("", "") if fig.value is None else (value_text(kind, fig.value), range_text(kind, fig))
+        return _told(FIGURES[metric], self.figure(where, metric))
+
+    def told_of_base(self, where: str, metric: str) -> tuple[str, str]:
+        """The same of the base that a language specialist stands beside; of classes there is none."""
+        base = (self.metrics.get("baselines") or {}).get("base")
+        found = base if where == "out_of_fold" or not isinstance(base, dict) else base.get("holdout")
+        return _told(FIGURES[metric], figure(found.get(metric) if isinstance(found, dict) else None))
 
 
 def find_runs(root: Path) -> dict[str, RunFolder]:
@@ -126,6 +141,10 @@ def read_card(name: str, run: RunFolder) -> RunCard:
         return RunCard(name, run, "finished", "", config, metrics, verdict, task, changed_s)
     except HonedError as error:
         return RunCard(name, run, "damaged", error.problem, {}, {}, {}, "", changed_s)
+
+
+def _told(metric: Metric, fig: Figure) -> tuple[str, str]:
+    return ("", "") if fig.value is None else (value_text(metric, fig.value), range_text(metric, fig))
 
 
 def _folders(root: Path) -> Iterator[os.DirEntry[str]]:

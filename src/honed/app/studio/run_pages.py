@@ -10,11 +10,12 @@ from starlette.responses import FileResponse, Response
 
 from honed.app.studio.guard import ARTIFACT_POLICY
 from honed.app.studio.pictures import picture_of
-from honed.app.studio.run_list import find_comparisons, find_run, list_runs, read_card
+from honed.app.studio.run_list import FIGURES, RunCard, find_comparisons, find_run, list_runs, read_card
 from honed.app.studio.state import Studio
 from honed.errors import EvidenceError, RunFolderError
 from honed.evidence.comparison_report import comparison_rows
-from honed.evidence.report_format import METRICS, bytes_text, count, seconds
+from honed.evidence.language_views import language_verdict, probes_of, safety_view
+from honed.evidence.report_format import bytes_text, count, seconds
 from honed.evidence.report_scores import verdict_view
 from honed.evidence.run_facts import read_run
 
@@ -47,9 +48,9 @@ def run_routes(studio: Studio) -> APIRouter:
             comparison = side_by_side(finished)
         except (EvidenceError, RunFolderError) as error:
             not_run = f"not run, because {error}"
-        known = [key for key in METRICS if any(card.figure("out_of_fold", key).value is not None for card in cards)]
+        known = [key for key in FIGURES if any(card.figure("out_of_fold", key).value is not None for card in cards)]
         context = {
-            "cards": cards, "metrics": [METRICS[key] for key in known], "comparison": comparison, "not_run": not_run,
+            "cards": cards, "metrics": [FIGURES[key] for key in known], "comparison": comparison, "not_run": not_run,
             "rows": comparison_rows(comparison) if comparison else [],
             "facts": {card.name: _facts(card.metrics) for card in cards},
         }  # fmt: skip
@@ -88,7 +89,7 @@ def run_page(studio: Studio) -> APIRouter:
         card = read_card(name, find_run(studio.root, name))
         context: dict[str, Any] = {"card": card, "verdict": None, "facts": _facts(card.metrics)}
         if card.state == "finished":
-            context["verdict"] = verdict_view(read_run(card.run.path))
+            context |= _judged(card)
             context["has_attention"] = (card.run.attention / "attention.html").is_file()
             context["has_labels"] = card.run.labels.is_file()
         return studio.page("run_overview.html.j2", context)
@@ -100,6 +101,14 @@ def _artifact(path: Path) -> Response:
     if not path.is_file():
         raise RunFolderError(f"This run has no {path.name}.")
     return FileResponse(path, headers={"content-security-policy": ARTIFACT_POLICY})
+
+
+def _judged(card: RunCard) -> dict[str, Any]:
+    """The verdict; of a specialist that writes also the safety probes whose margin fell most."""
+    facts = read_run(card.run.path)
+    if not card.is_language:
+        return {"verdict": verdict_view(facts), "safety": None}
+    return {"verdict": language_verdict(facts), "safety": safety_view(facts, probes_of(facts), "harm")}
 
 
 def _facts(metrics: dict[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from honed.app.studio.chat_pages import chat_routes
 from honed.app.studio.fit_pages import fit_routes
 from honed.app.studio.fits import Fits
 from honed.app.studio.guard import Guard, Terms
@@ -20,7 +21,7 @@ from honed.app.studio.play_pages import play_routes
 from honed.app.studio.review_pages import review_routes
 from honed.app.studio.review_queue import ReviewQueues
 from honed.app.studio.run_pages import run_page, run_routes
-from honed.app.studio.state import OWN, Playgrounds, Studio
+from honed.app.studio.state import OWN, Studio, chats, playgrounds
 from honed.errors import HonedError, OutputError, RunFolderError
 from honed.evidence.report import TEMPLATES
 from honed.version import __version__
@@ -28,7 +29,7 @@ from honed.version import __version__
 
 def make_app(root: Path, data: Path, terms: Terms, *, device: str = "auto") -> ASGIApp:
     """The studio over the runs in `root`. data : folder of tables that a fit may be started with."""
-    studio = Studio(root, data, Fits(root), ReviewQueues(), Playgrounds(device), __version__)
+    studio = Studio(root, data, Fits(root), ReviewQueues(), playgrounds(device), chats(device), __version__)
     app = FastAPI(openapi_url=None)  # its pages would load scripts from elsewhere
     sheets = (TEMPLATES / "report.css", TEMPLATES / "attention.css", OWN / "static" / "studio.css")
     style = "".join(path.read_text("utf-8") for path in sheets)
@@ -38,7 +39,7 @@ def make_app(root: Path, data: Path, terms: Terms, *, device: str = "auto") -> A
         return Response(style, media_type="text/css")
 
     app.mount("/static", StaticFiles(directory=OWN / "static"))
-    for routes in (run_routes, review_routes, play_routes, fit_routes, run_page):
+    for routes in (run_routes, review_routes, play_routes, chat_routes, fit_routes, run_page):
         app.include_router(routes(studio))
 
     def told(request: Request, status: int, error: Mapping[str, str]) -> Response:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from starlette.responses import HTMLResponse
 
@@ -20,38 +20,61 @@ from honed.pipeline.run_folder import RunFolder
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from honed.app.studio.chat import Chat
     from honed.pipeline.playground import Playground
 
 OWN = Path(__file__).parent
-_N_LOADED = 2
+Kept = TypeVar("Kept")
 
 
-class Playgrounds:
-    """The specialists that were asked last, loaded, each with its base."""
+class Loaded(Generic[Kept]):
+    """What was loaded last of the runs, kept as long as their artifacts stay as they are."""
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, load: Callable[[RunFolder], Kept], n_kept: int) -> None:
+        self._load, self._n_kept = load, n_kept
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[int, Playground]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, Kept]] = OrderedDict()
 
-    def open(self, run: RunFolder) -> Playground:
-        """The playground of a run; loading it takes seconds, and a minute if its base's head must be fitted.
+    def open(self, run: RunFolder) -> Kept:
+        """What is loaded of a run; loading takes seconds, and a minute if a base's head must be fitted.
 
-        Raises HonedError as `Playground` does.
+        Raises HonedError as loading does.
         """
-        from honed.pipeline.playground import Playground
-
         with self._lock:
             info = run.adapter / "honed.json"
             changed = info.stat().st_mtime_ns if info.exists() else 0
             kept = self._kept.get(str(run.path))
             if kept is None or kept[0] != changed:
-                kept = (changed, Playground(run.path, device=self._device))
+                kept = (changed, self._load(run))
                 self._kept[str(run.path)] = kept
             self._kept.move_to_end(str(run.path))
-            while len(self._kept) > _N_LOADED:
+            while len(self._kept) > self._n_kept:
                 self._kept.popitem(last=False)
             return kept[1]
+
+
+def playgrounds(device: str) -> Loaded[Playground]:
+    """Specialists that classify, each with its base."""
+
+    def load(run: RunFolder) -> Playground:
+        from honed.pipeline.playground import Playground
+
+        return Playground(run.path, device=device)
+
+    return Loaded(load, 2)
+
+
+def chats(device: str) -> Loaded[Chat]:
+    """Specialists that write; one at a time, for they are large."""
+
+    def load(run: RunFolder) -> Chat:
+        from honed.app.studio.chat import Chat
+        from honed.events import Emitter
+        from honed.pipeline.language_predict import load_writer
+
+        return Chat(load_writer(run.path, device=device, emitter=Emitter()))
+
+    return Loaded(load, 1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +85,8 @@ class Studio:
     data: Path
     fits: Fits
     queues: ReviewQueues
-    playgrounds: Playgrounds
+    playgrounds: Loaded[Playground]
+    chats: Loaded[Chat]
     version: str
 
     def page(self, template: str, context: Mapping[str, Any], status: int = 200) -> HTMLResponse:

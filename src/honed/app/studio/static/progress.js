@@ -23,7 +23,7 @@ function show(status) {
   for (const note of status.notes) line(by("notes"), note);
   by("step").hidden = !status.step || status.state !== "running";
   if (status.step) {
-    by("step-told").textContent = `${status.step.message}: ${status.step.done} of ${status.step.total} ${status.step.unit}s`;
+    by("step-told").textContent = `${status.step.message}: ${status.step.done} of ${status.step.total} ${status.step.unit.replace(/y$/, "ie")}s`;
     by("bar").max = status.step.total;
     by("bar").value = status.step.done;
   }
