@@ -73,7 +73,7 @@ def attend(
     those before them if the module is causal.
     """
     forward = _implementation(base, module)
-    slots = getattr(module, ATTRIBUTE, None)
+    slots: Any = getattr(module, ATTRIBUTE, None)
     prefix = None if slots is None else slots.for_rows(key, value)
     if prefix is None:
         return forward(module, query, key, value, attention_mask, **kwargs)
