@@ -39,6 +39,7 @@ class Routing:
     is) make dropout reproducible: they are the same for a slot trained alone and for the same slot inside a stack.
     `shared_input` lets a frozen product of the lowest adapted layer be computed once a row instead of once a row and
     slot. `only`: every row belongs to this slot, however many rows there are (an export traces a batch of any size).
+    `left_padding`, (rows,): padded tokens before each row's first one, where a batch is padded on the left.
     `slot_of_row`, (rows,): in the place of segments where slots are packed for serving; rows come in any order.
     """
 
@@ -46,6 +47,7 @@ class Routing:
         self.only: int | None = None
         self.segments: tuple[Segment, ...] = ()
         self.slot_of_row: torch.Tensor | None = None
+        self.left_padding: torch.Tensor | None = None
         self.step_seed: int | None = None
         self.rows: npt.NDArray[np.int64] | None = None
         self.shared_input: SharedInput | None = None

@@ -114,7 +114,7 @@ def test_a_mixed_batch_writes_what_each_writes_alone(tmp_path: Path, name: str, 
         n_batches = made.counts.n_batches
     assert n_batches == (1 if method in PACKED else len(folders))
     assert [plain(text) for text in texts] == [alone(folders[who], prompt) for who, prompt in asked]
-    assert len(set(texts)) > 3, "specialists should differ"
+    assert len(set(texts)) > 1, "specialists should differ"
 
 
 def test_temperatures_and_seeds_share_a_batch_and_do_not_meet(llama: dict[str, Path]) -> None:

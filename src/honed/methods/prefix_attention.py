@@ -73,7 +73,7 @@ def attend(
     those before them if the module is causal.
     """
     forward = _implementation(base, module)
-    slots = getattr(module, ATTRIBUTE, None)
+    slots: Any = getattr(module, ATTRIBUTE, None)
     prefix = None if slots is None else slots.for_rows(key, value)
     if prefix is None:
         return forward(module, query, key, value, attention_mask, **kwargs)
@@ -86,7 +86,11 @@ def attend(
     if attention_mask is None and prefix.first is not None:
         attention_mask = query.new_ones(1, 1, 1, key.shape[2], dtype=torch.bool)
     if attention_mask is not None:
-        attention_mask = _extended(attention_mask, prefix, query, key.shape[2] - query.shape[2], window)
+        first = key.shape[2] - query.shape[2]  # of the tokens of `query`, behind what a cache holds
+        place = torch.arange(first, key.shape[2], device=query.device)[None]
+        if slots.routing.left_padding is not None:
+            place = place - slots.routing.left_padding[:, None]
+        attention_mask = _extended(attention_mask, prefix, place, window)
     longer = torch.cat([prefix.key, key], dim=2), torch.cat([prefix.value, value], dim=2)
     return forward(module, query, *longer, attention_mask, **kwargs)
 
@@ -129,24 +133,21 @@ def _implementation(base: str, module: torch.nn.Module) -> Attention:
     return registered
 
 
-def _extended(
-    mask: torch.Tensor, prefix: RowPrefix, query: torch.Tensor, n_cached: int, window: int | None
-) -> torch.Tensor:
-    """The mask with columns for the prefix in front. n_cached : tokens before the first of `query`.
+def _extended(mask: torch.Tensor, prefix: RowPrefix, place: torch.Tensor, window: int | None) -> torch.Tensor:
+    """The mask with columns for the prefix in front. place : (rows or 1, tokens) how far each token of the query is
+    from the row's first.
 
     The prefix ends just before the first token. A token sees of it what lies inside the sliding window, as in
     transformers' masks over a cache of the same keys.
     """
-    n_tokens, length = prefix.key.shape[2], query.shape[2]
-    column = torch.arange(n_tokens, device=query.device)
+    n_tokens = prefix.key.shape[2]
+    column = torch.arange(n_tokens, device=place.device)
     sees = torch.ones_like(column, dtype=torch.bool)[None, None, None]
     if window is not None:
-        row = torch.arange(n_cached, n_cached + length, device=query.device)
-        sees = (column - n_tokens > row[:, None] - window)[None, None]
+        sees = (column - n_tokens > place[:, :, None] - window)[:, None]
     if prefix.first is not None:
         sees = sees & (column >= prefix.first[:, None])[:, None, None]
-        mask = mask.expand(query.shape[0], -1, -1, -1)
     if mask.dtype != torch.bool:
         sees = torch.zeros_like(sees, dtype=mask.dtype).masked_fill(~sees, torch.finfo(mask.dtype).min)
-    mask = mask.expand(-1, -1, length, -1)
+    mask = mask.expand(max(len(mask), len(sees)), -1, place.shape[1], -1)
     return torch.cat([sees.expand(*mask.shape[:3], n_tokens), mask], dim=-1)

@@ -248,7 +248,7 @@ class Family:
     def write(self, prompts: Sequence[Ids], slots: Sequence[int], hows: Sequence[Writing], watch: Watch) -> None:
         """Write the replies to prompts, each by the specialist in its slot, in ONE batch. watch : gets the tokens."""
         self._route(slots)
-        generate(self.model, self.task, prompts, hows, watch)
+        generate(self.model, self.task, self.routing, prompts, hows, watch)
 
     def _route(self, slots: Sequence[int]) -> None:
         is_one = len(set(slots)) == 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from honed.data.conversations import Message
 from honed.errors import UsageError
 from honed.events import Emitter
-from honed.routing import Segment
+from honed.routing import Routing, Segment
 from honed.training.stack import Stack, token_batches
 
 if TYPE_CHECKING:
@@ -89,14 +89,16 @@ def _generate(
     """slots : the rows of one slot stand together."""
     stack.routing.segments = _segments(slots)
     stack.adapters.use(slots[0])
-    return generate(stack.model, stack.task, prompts, hows, streamer)
+    return generate(stack.model, stack.task, stack.routing, prompts, hows, streamer)
 
 
-def generate(model: Any, task: Any, prompts: Sequence[Ids], hows: Sequence[Writing], watch: Any = None) -> list[Row]:
+def generate(
+    model: Any, task: Any, routing: Routing, prompts: Sequence[Ids], hows: Sequence[Writing], watch: Any = None
+) -> list[Row]:
     """The new token ids of each prompt, without what ends them; each is written as its own `Writing` says.
 
-    model : whose routing is set.    task : of the language model.    watch : a streamer of transformers; if it is a
-    `Watch`, it also says which rows are through before their time.
+    task : of the language model.    routing : of its slots, which says whose each row is.    watch : a streamer of
+    transformers; if it is a `Watch`, it also says which rows are through before their time.
     """
     import torch
     from transformers import DynamicCache
@@ -110,20 +112,24 @@ def generate(model: Any, task: Any, prompts: Sequence[Ids], hows: Sequence[Writi
         mask[i, width - len(ids) :] = 1
     ends = task.reader.end_ids
     is_watched, draws = isinstance(watch, Watch), Draws(hows)
-    with torch.inference_mode():
-        written = model.generate(
-            input_ids=tokens.to(device),
-            attention_mask=mask.to(device),
-            max_new_tokens=max(how.max_new_tokens for how in hows),
-            past_key_values=DynamicCache(),  # a sliding cache would forget where in the text its keys stood
-            use_cache=True,
-            eos_token_id=list(ends),
-            pad_token_id=task.pad_id,
-            streamer=watch,
-            stopping_criteria=[watch.through] if is_watched else [],
-            logits_processor=[*([watch.look] if is_watched else []), *([draws] if draws.generators else [])],
-            do_sample=False,
-        )[:, width:]
+    routing.left_padding = (width - mask.sum(1)).to(device)
+    try:
+        with torch.inference_mode():
+            written = model.generate(
+                input_ids=tokens.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=max(how.max_new_tokens for how in hows),
+                past_key_values=DynamicCache(),  # a sliding cache would forget where in the text its keys stood
+                use_cache=True,
+                eos_token_id=list(ends),
+                pad_token_id=task.pad_id,
+                streamer=watch,
+                stopping_criteria=[watch.through] if is_watched else [],
+                logits_processor=[*([watch.look] if is_watched else []), *([draws] if draws.generators else [])],
+                do_sample=False,
+            )[:, width:]
+    finally:
+        routing.left_padding = None
     rows = zip(written.tolist(), hows, strict=True)
     return [_until_end(row[: how.max_new_tokens], ends) for row, how in rows]
 
