@@ -79,6 +79,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     from honed.data.folds import FoldPlan
     from honed.events import Emitter
     from honed.methods.lora import LoraOptions
+    from honed.tasks.base import get_task
     from honed.training.build import StackSpec, build_stack, encode, make_trunk, row_weights
     from honed.training.crossval import cross_validate
     from honed.training.loop import Examples, Loop, TrainingOptions, predict
@@ -102,6 +103,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
         batch_rows=round(arguments.batch * FOLDS / (FOLDS - 1)),
         learning_rate=arguments.learning_rate,
         head_learning_rate=arguments.learning_rate,
+        micro_batch_tokens=get_task("instruction").micro_batch_tokens,
     )
     start = time.perf_counter()
     trunk = make_trunk(stack, inputs, base.hidden_size, Path("unused"), 0.5, Emitter())

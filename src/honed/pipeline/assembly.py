@@ -126,6 +126,7 @@ def training_options(config: Config, batch_rows: int) -> TrainingOptions:
         balance=config.balance,
         patience=config.patience,
         seed=config.seed,
+        micro_batch_tokens=get_task(config.task).micro_batch_tokens,
     )
 
 

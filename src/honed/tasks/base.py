@@ -55,6 +55,8 @@ class Task(Protocol):
     """Settings that suit it better than those of every task, where the user names none."""
     least_steps: ClassVar[int]
     """Optimizer steps of a fold below which it trains more epochs, where the user names none; 0: never."""
+    micro_batch_tokens: ClassVar[int]
+    """Padded tokens of all slots together in one forward and backward pass: more of them need more memory."""
 
     has_classes: ClassVar[bool]
     """Whether a row has a class, and the head says a score of each; else the head says the row's loss itself."""

@@ -55,6 +55,7 @@ class ImageClassification:
         "stop_frac": 0.0,
     }
     least_steps: ClassVar[int] = 120
+    micro_batch_tokens: ClassVar[int] = 8192
     tokenizer = None
 
     def __init__(self, reading: ImageReading, length: int, n_special: int) -> None:

@@ -34,6 +34,7 @@ class Instruction:
     n_parts: ClassVar[int] = 1
     has_reference: ClassVar[bool] = False
     least_steps: ClassVar[int] = 100
+    micro_batch_tokens: ClassVar[int] = 3072
     defaults: ClassVar[Mapping[str, Any]] = {"max_tokens": 512, "epochs": 2, "batch_size": 8, "stop_frac": 0.0}
 
     def __init__(self, reader: ConversationReader) -> None:

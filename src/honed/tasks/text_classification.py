@@ -33,6 +33,7 @@ class TextClassification:
     layers_frac: ClassVar[float] = 1.0
     defaults: ClassVar[Mapping[str, Any]] = {}
     least_steps: ClassVar[int] = 0
+    micro_batch_tokens: ClassVar[int] = 8192
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer
