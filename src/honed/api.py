@@ -38,6 +38,8 @@ class Settings(TypedDict, total=False):
     prompt: str | None
     response: str | None
     system: str | None
+    chosen: str | None
+    rejected: str | None
     train_on: str
     test_file: str | None
     base: str
@@ -67,6 +69,7 @@ class Settings(TypedDict, total=False):
     clip_norm: float
     balance: float
     ordinal: bool
+    ordinal_head: bool
     trials: str
     n_trials: int | None
     parameters: str | None
@@ -87,6 +90,9 @@ class Settings(TypedDict, total=False):
     forgetting: float
     replay: float
     score: Sequence[str]
+    beta: float
+    detector: str | Path | None
+    n_asked: int
     n_written: int
     max_new_tokens: int
     keep_texts: bool
@@ -213,7 +219,7 @@ def fit(
     Raises a HonedError with problem, cause and remedy.
     """
     values = {**(config or {}), **settings, "data": str(data)}
-    values |= {name: str(values[name]) for name in ("out", "decisions") if values.get(name) is not None}
+    values |= {name: str(values[name]) for name in ("out", "decisions", "detector") if values.get(name) is not None}
     with watching(quiet=not progress) as watcher:
         folder: RunFolder = fitting.fit(make_config(values), [watcher])
     return Run(folder.path)
@@ -318,7 +324,7 @@ def audit(  # noqa: PLR0913 - each is an option of the command
 
     options = audit_options(inject, noise, draws, modes, rows)
     values: dict[str, Any] = {**settings, "data": str(data)}
-    values |= {name: str(values[name]) for name in ("out", "decisions") if values.get(name) is not None}
+    values |= {name: str(values[name]) for name in ("out", "decisions", "detector") if values.get(name) is not None}
     with watching(quiet=not progress, command="audit") as watcher:
         return Audit(audit_to_folder(make_config(values), options, [watcher]).path)
 
