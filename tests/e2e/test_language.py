@@ -189,3 +189,16 @@ def test_an_encoder_is_no_language_model(home: Path, tmp_path: Path, cli: Cli) -
     said = cli("fit", home / "rows.jsonl", "--base", tmp_path / "bert", "--max-tokens", "32",
                "--out", tmp_path / "run")  # fmt: skip
     assert said.code != 0 and ("causal" in said.stderr or "end-of-text" in said.stderr)
+
+
+@pytest.mark.parametrize("command", ["plan", "compare", "audit"])
+def test_commands_that_know_only_classes_say_so(command: str, home: Path, tmp_path: Path, cli: Cli) -> None:
+    said = cli(command, home / "rows.jsonl", *(["--out", tmp_path / "out"] if command != "plan" else []))
+    assert said.code == 2, said.stderr
+    assert "holds conversations" in said.stderr and "honed fit" in said.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_is_refused_with_the_way_out(home: Path, cli: Cli) -> None:
+    said = cli("export", home / "run", "--to", "peft")
+    assert said.code == 2 and "PeftModel.from_pretrained" in said.stderr

@@ -36,7 +36,8 @@ from honed.pipeline.budget import within_budget
 from honed.pipeline.cleaning import MEMBERS, check_cleaning, opinions_of_baselines, with_stop
 from honed.pipeline.features import base_features
 from honed.pipeline.kept_logits import Judges, logits_of
-from honed.pipeline.prepare import development, load, make_plan, prepare
+from honed.pipeline.prepare import development, make_plan, prepare
+from honed.pipeline.rows import load_classes
 from honed.pipeline.scoring import Features, baseline_rows
 from honed.pipeline.settle import settle
 from honed.training.crossval import pair_plans
@@ -128,7 +129,7 @@ def audit(
         )
     emitter = Emitter(tuple(listeners))
     with emitter.stage("check", f"Reading and checking {config.data}"):
-        loaded = load(config)
+        loaded = load_classes(config, "audit")
         config, base = settle(config, loaded)
         config, _ = within_budget(config, str(base.path))
         check_fits(config, base)

@@ -29,6 +29,7 @@ from honed.pipeline.gate import reopen_data
 from honed.pipeline.latency import added_latency_s
 from honed.pipeline.machine import disk_faults
 from honed.pipeline.prepare import EMBEDDED
+from honed.pipeline.rows import refuse_conversations
 from honed.pipeline.run_folder import COMPARISON, RunFolder, claim
 from honed.pipeline.scoring import Groups, groups_of
 from honed.pipeline.worker import WorkerError, fit_elsewhere
@@ -101,6 +102,7 @@ def compare(
     first = next(iter(configs.values()))
     if not first.data:
         raise UsageError("No data were named.", remedy="`honed compare FILE`.")
+    refuse_conversations(first, "compare")
     stem = EMBEDDED.get(first.data) or Path(first.data).stem
     path = claim(first.out, f"compare-{stem}").path
     plan = {"shared": {**shared, "out": str(path)}, "max_loss": max_loss, "candidates": {**named}}

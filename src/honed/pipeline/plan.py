@@ -14,7 +14,7 @@ from honed.data.loading import LoadedData
 from honed.errors import BaseModelError
 from honed.methods.base import get_method
 from honed.pipeline.budget import within_budget
-from honed.pipeline.prepare import load
+from honed.pipeline.rows import load_classes
 from honed.pipeline.settle import AUTO_PATCHES, auto_image_size, settled, with_epochs, with_layers, with_task
 from honed.planning.machines import THIS, Machine, named_machine, this_machine
 from honed.planning.plan import Plan, PlanRequest, make_plan
@@ -49,7 +49,7 @@ def plan(config: Config, *, machines: Sequence[str] = (THIS,), assumed: AssumedD
 
     Raises UsageError for an unknown machine, base, depth or length, and DataError for data that cannot be read.
     """
-    loaded = load(config) if config.data else None
+    loaded = load_classes(config, "plan") if config.data else None
     if loaded:
         config = settled(config, loaded)
     else:
