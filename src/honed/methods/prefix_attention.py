@@ -149,5 +149,6 @@ def _extended(mask: torch.Tensor, prefix: RowPrefix, place: torch.Tensor, window
         sees = sees & (column >= prefix.first[:, None])[:, None, None]
     if mask.dtype != torch.bool:
         sees = torch.zeros_like(sees, dtype=mask.dtype).masked_fill(~sees, torch.finfo(mask.dtype).min)
-    mask = mask.expand(max(len(mask), len(sees)), -1, place.shape[1], -1)
+    rows = -1 if sees.shape[0] == 1 else sees.shape[0]  # a traced batch has no number of rows
+    mask = mask.expand(rows, -1, place.shape[1], -1)
     return torch.cat([sees.expand(*mask.shape[:3], n_tokens), mask], dim=-1)
